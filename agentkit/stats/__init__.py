@@ -1,0 +1,1 @@
+"""Evidence about paired differences that may be looked at at any time: pure functions, numpy only."""

@@ -1,0 +1,303 @@
+"""From differences to a label: the verdict is where the anytime interval lies, and a pure function of its rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agentkit.stats.claims import check
+from agentkit.stats.eprocess import (
+    Streams,
+    beyond_range,
+    log_above,
+    log_below,
+    log_k_minus,
+    log_k_plus,
+    streams,
+)
+from agentkit.stats.intervals import anytime_intervals, log_threshold, rounded
+from agentkit.stats.problems import refused
+from agentkit.stats.procedures import online_ebh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from agentkit.stats.claims import Claim
+
+    Floats = NDArray[np.float64]
+
+LABELS = ("supported", "contradicted", "equivalent", "inconclusive", "invalid")
+REASONS = ("decided", "undecided", "mixed", "no_units", "open", "range", "failures")
+"""Reasons given here; an `invalid` verdict may carry any other that the caller passes (chain, rule, seed)."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the units so far say about one claim; all logs natural, rounded to 9 decimals."""
+
+    log_e: float
+    """Largest entry of `log_e_by_label`: the e-value that campaign rules use."""
+    log_e_by_label: Mapping[str, float]
+    """Per label the claim can earn: it is earned at level a iff this reaches log(1/a)."""
+    log_above: float
+    """For mu above the null: log(theta * K+(null)), as used by the labels."""
+    log_below: float
+    """For mu below the null: log(theta * K-(null)), as used by the labels."""
+    conflict: float
+    """Smaller of the two tails' own log(theta * K): above log(1/a) both tails reject at a (`sharp` only)."""
+    estimate: float | None
+    """Mean of the ok differences (of their signs for `sign`); None when there are none."""
+    n_units: int
+    """Units with an outcome, failed ones included."""
+    n_failed: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Label of one claim at one level, with the interval it was read from."""
+
+    label: str
+    reason: str
+    sign: int
+    """+1 or -1: the interval lies above or below the null; 0: it does not exclude the null."""
+    estimate: float | None
+    lo: float | None
+    hi: float | None
+    """Ends of C(level); None where `sharp` without a range knows no bound, and for `invalid`."""
+    log_e: float | None
+    """None for `invalid`, whose e-value counts as 0."""
+    level: float
+    k_star: int
+    units: int
+    failed: int
+
+
+def evidence(claim: Claim, differences: ArrayLike, failed: ArrayLike) -> Evidence:
+    """Evidence about `claim` from D in unit order; entries of D at failed units are ignored.
+
+    Raises:
+        StatsError: for a claim that is not well posed, a D that is not finite, or one outside the range.
+    """
+    return evidence_of([claim], [differences], [failed])[0]
+
+
+def evidence_of(
+    claims: Sequence[Claim], differences: Sequence[ArrayLike], failed: Sequence[ArrayLike]
+) -> list[Evidence]:
+    """`evidence` of many claims in one pass per test; one claim's figures do not depend on the others."""
+    for claim in claims:
+        check(claim)
+    found: dict[int, Evidence] = {}
+    for rows, data in _by_test(claims, differences, failed):
+        found.update(zip(rows, _evidence_of_streams([claims[i] for i in rows], data), strict=True))
+    return [found[i] for i in range(len(claims))]
+
+
+def judge(claim: Claim, differences: ArrayLike, failed: ArrayLike, level: float, k_star: int = 0) -> Verdict:
+    """Verdict on one claim whose data collection is over, read from C(level)."""
+    return _judge_all([claim], [differences], [failed], [""], lambda _: (k_star, np.array([level])))[0]
+
+
+def judge_campaign(
+    claims: Sequence[Claim],
+    differences: Sequence[ArrayLike],
+    failed: Sequence[ArrayLike],
+    weights: Sequence[float],
+    closed: Sequence[bool],
+    invalid_reasons: Sequence[str | None],
+    alpha: float,
+) -> list[Verdict]:
+    """Verdicts of a whole campaign by online e-BH over its closed, valid hypotheses.
+
+    All sequences have one entry per hypothesis. `invalid_reasons` says what the caller found wrong (chain, rule,
+    seed, ...) or None; values out of range and too many failures are found here. An open hypothesis is
+    `inconclusive`, reason `open`, with the interval at the level it would have now.
+    """
+    reasons = [
+        reason if reason is not None else "" if is_closed else "open"
+        for is_closed, reason in zip(closed, invalid_reasons, strict=True)
+    ]
+    return _judge_all(claims, differences, failed, reasons, lambda log_e: online_ebh(log_e, weights, alpha))
+
+
+def _judge_all(
+    claims: Sequence[Claim],
+    differences: Sequence[ArrayLike],
+    failed: Sequence[ArrayLike],
+    reasons: Sequence[str],
+    levels_of: Callable[[Floats], tuple[int, Floats]],
+) -> list[Verdict]:
+    """Verdicts; `reasons` is "" where the caller has nothing to say, else "open" or why the row is invalid."""
+    values = [np.asarray(d, dtype=np.float64).ravel() for d in differences]
+    masks = [np.asarray(f, dtype=np.bool_).ravel() for f in failed]
+    reasons = [
+        _fault(*row) if row[0] in ("", "open") else row[0]
+        for row in zip(reasons, claims, values, masks, strict=True)
+    ]
+    sound = [i for i, reason in enumerate(reasons) if reason in ("", "open")]
+    found = evidence_of([claims[i] for i in sound], [values[i] for i in sound], [masks[i] for i in sound])
+    log_e = np.full(len(claims), -np.inf)
+    for i, its in zip(sound, found, strict=True):
+        log_e[i] = -np.inf if reasons[i] == "open" else its.log_e
+    k_star, levels = levels_of(log_e)
+    if not ((levels > 0) & (levels < 1)).all():
+        raise refused("level", levels.tolist(), "numbers in (0, 1)")
+
+    verdicts: dict[int, Verdict] = {}
+    judged = dict(zip(sound, found, strict=True))
+    for rows, data in _by_test(
+        [claims[i] for i in sound], [values[i] for i in sound], [masks[i] for i in sound]
+    ):
+        picked = [sound[row] for row in rows]
+        ends = _intervals([claims[i] for i in picked], data, levels[picked])
+        for i, end in zip(picked, ends, strict=True):
+            verdicts[i] = _verdict(claims[i], judged[i], end, float(levels[i]), k_star, reasons[i] == "open")
+    return [
+        verdicts[i]
+        if i in verdicts
+        else _invalid(claims[i], reasons[i], values[i], masks[i], float(levels[i]), k_star)
+        for i in range(len(claims))
+    ]
+
+
+def _fault(reason: str, claim: Claim, values: Floats, failed: NDArray[np.bool_]) -> str:
+    """Why the rows themselves make the hypothesis invalid, else the reason it came with."""
+    check(claim)
+    if claim.test == "bounded_mean" and beyond_range(values[~failed], claim.lo, claim.hi) is not None:
+        return "range"
+    too_many = (
+        claim.invalid_if is not None and len(failed) > 0 and failed.sum() / len(failed) > claim.invalid_if
+    )
+    # while open the share may still fall
+    return "failures" if too_many and reason != "open" else reason
+
+
+def _by_test(
+    claims: Sequence[Claim], differences: Sequence[ArrayLike], failed: Sequence[ArrayLike]
+) -> Iterator[tuple[list[int], Streams]]:
+    """Streams of claims that share a test and, to save padding, about a length; with their places in the input."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for i, claim in enumerate(claims):
+        groups.setdefault((claim.test, np.size(failed[i]).bit_length()), []).append(i)
+    for (test, _), rows in groups.items():
+        lo, hi = [claims[i].lo for i in rows], [claims[i].hi for i in rows]
+        yield rows, streams(test, [differences[i] for i in rows], [failed[i] for i in rows], lo, hi)
+
+
+def _evidence_of_streams(claims: Sequence[Claim], data: Streams) -> list[Evidence]:
+    places = np.array([[c.null, -c.sesoi, c.sesoi] for c in claims])
+    log_theta = np.log([[c.theta] for c in claims])
+    above, below = rounded(log_theta + log_above(data, places)), rounded(log_theta + log_below(data, places))
+    null = places[:, :1]
+    own = rounded(log_theta + np.minimum(log_k_plus(data, null), log_k_minus(data, null)))
+    return [
+        _evidence(
+            claim,
+            above[i].tolist(),
+            below[i].tolist(),
+            float(own[i, 0]),
+            data.values[i],
+            data.ok[i],
+            data.failed[i],
+        )
+        for i, claim in enumerate(claims)
+    ]
+
+
+def _evidence(
+    claim: Claim,
+    above: list[float],
+    below: list[float],
+    conflict: float,
+    values: Floats,
+    ok: NDArray[np.bool_],
+    failed: NDArray[np.bool_],
+) -> Evidence:
+    """`above` and `below` are the tails' logs at null, -sesoi and sesoi."""
+    by_label = {label: _log_e(label, claim, above, below) for label in claim.labels}
+    good = values[ok].tolist()
+    return Evidence(
+        log_e=max(by_label.values()),
+        log_e_by_label=by_label,
+        log_above=above[0],
+        log_below=below[0],
+        conflict=conflict,
+        estimate=math.fsum(good) / len(good) if good else None,
+        n_units=int(ok.sum() + failed.sum()),
+        n_failed=int(failed.sum()),
+    )
+
+
+def _log_e(label: str, claim: Claim, above: list[float], below: list[float]) -> float:
+    """Log e-value of one label: it is the interval condition of the label, read at the threshold."""
+    (above_null, above_minus, above_plus), (below_null, below_minus, below_plus) = above, below
+    if label == "equivalent":
+        return min(above_minus, below_plus)
+    if (
+        claim.direction == "equivalent"
+    ):  # contradicted: the effect lies beyond the band; a band end may pass the range
+        beyond_high = above_plus if claim.sesoi < claim.hi else -math.inf
+        beyond_low = below_minus if -claim.sesoi > claim.lo else -math.inf
+        return max(beyond_high, beyond_low)
+    if claim.direction == "two_sided":
+        return max(above_null, below_null)
+    towards_greater = (claim.direction == "greater") == (label == "supported")
+    return above_null if towards_greater else below_null
+
+
+def _intervals(claims: Sequence[Claim], data: Streams, levels: Floats) -> list[tuple[float, float]]:
+    """C(level) per claim; a one-sided claim keeps only the end that its direction needs."""
+    lower, upper = anytime_intervals(data, [c.theta for c in claims], levels)
+    ends = []
+    for claim, lo, hi in zip(claims, lower.tolist(), upper.tolist(), strict=True):
+        one_sided = claim.interval == "one_sided"
+        ends.append(
+            (
+                claim.lo if one_sided and claim.direction == "less" else lo,
+                claim.hi if one_sided and claim.direction == "greater" else hi,
+            )
+        )
+    return ends
+
+
+def _verdict(
+    claim: Claim, found: Evidence, ends: tuple[float, float], level: float, k_star: int, is_open: bool
+) -> Verdict:
+    needed = float(log_threshold(level))
+    earned = [label for label, log_e in found.log_e_by_label.items() if log_e >= needed]
+    label = earned[0] if earned and not is_open else "inconclusive"
+    if is_open:
+        reason = "open"
+    elif earned:
+        reason = "decided"
+    elif found.n_units == found.n_failed:
+        reason = "no_units"
+    else:
+        reason = "mixed" if found.conflict >= needed else "undecided"
+    sign = _sign(claim, found, needed)
+    lo, hi = (end if math.isfinite(end) else None for end in ends)
+    return Verdict(
+        label, reason, sign, found.estimate, lo, hi, found.log_e, level, k_star, found.n_units, found.n_failed
+    )
+
+
+def _sign(claim: Claim, found: Evidence, needed: float) -> int:
+    sees_above = claim.interval == "two_sided" or claim.direction == "greater"
+    sees_below = claim.interval == "two_sided" or claim.direction == "less"
+    return int(sees_above and found.log_above >= needed) - int(sees_below and found.log_below >= needed)
+
+
+def _invalid(
+    claim: Claim, reason: str, values: Floats, failed: NDArray[np.bool_], level: float, k_star: int
+) -> Verdict:
+    values = np.sign(values) if claim.test == "sign" else values
+    good = [value for value in values[~failed].tolist() if math.isfinite(value)]
+    estimate = math.fsum(good) / len(good) if good else None
+    return Verdict(
+        "invalid", reason, 0, estimate, None, None, None, level, k_star, len(failed), int(failed.sum())
+    )
