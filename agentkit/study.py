@@ -1,0 +1,187 @@
+"""`study.yaml`: a scripted run as data. Every error names file, line, key and what is allowed, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from agentkit.errors import ConfigError, near_names
+from agentkit.types import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class CampaignSection(Frozen):
+    """The error budget that all hypotheses of the study share."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] = "default"
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    max_hypotheses: Annotated[int, Field(ge=1, le=100_000)] = 100
+
+
+class ExploreStep(Frozen):
+    """One exploration: free, never evidence. `metric` and `sesoi` tell the planner what to follow up."""
+
+    tool: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    units: Annotated[int, Field(ge=1, le=256)] = 8
+    metric: str | None = None
+    sesoi: Positive | None = None
+
+
+class HypothesisStep(Frozen):
+    """A claim to register: the spec's own field names (see the ledger)."""
+
+    tool: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    condition: str | None = None
+    contrast: dict[str, float] | None = None
+    metric: str
+    direction: Literal["greater", "less", "two_sided", "equivalent"]
+    null: float = 0.0
+    sesoi: Annotated[float, Field(ge=0)]
+    test: Literal["bounded_mean", "sign", "sharp"] | None = None
+    interval: Literal["two_sided", "one_sided"] = "two_sided"
+    max_units: Annotated[int, Field(ge=1, le=100_000)] = 200
+    failed: str = "worst_case"
+    claim: str = ""
+
+    @model_validator(mode="after")
+    def _one_way_to_say_what_is_compared(self) -> HypothesisStep:
+        if (self.condition is None) == (self.contrast is None):
+            raise ValueError("give either condition (compared with baseline) or contrast")
+        return self
+
+
+class BudgetSection(Frozen):
+    """What may be spent; a step that would pass a cap is not started."""
+
+    runs: Annotated[int, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(ge=0)] | None = None
+
+
+class Study(Frozen):
+    """A whole study. With a `goal` the planner drives; without one the file's own steps run in order."""
+
+    goal: str | None = None
+    campaign: CampaignSection = CampaignSection()
+    planner: str = "offline"
+    tools: list[str] | None = None
+    explore: list[ExploreStep] = Field(default_factory=list)
+    hypotheses: list[HypothesisStep] = Field(default_factory=list)
+    budget: BudgetSection = BudgetSection()
+    store: str = "sqlite:///agentkit.db"
+    workers: str | dict[str, Any] = "local"
+    seed: Annotated[int, Field(ge=0)] | None = None
+    report: str | None = None
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Study:
+        if not (self.goal or self.explore or self.hypotheses):
+            raise ValueError("nothing to do: give a goal, explore steps or hypotheses")
+        return self
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        ConfigError: unreadable, not one YAML mapping, duplicate or unknown keys, wrong values; each fault
+            on its own line as `file:line: key: what is allowed (got …)`.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; write one or see examples/ for a start") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_study(text, str(path))
+
+
+def parse_study(text: str, name: str) -> Study:
+    """Check the text of a study; `name` stands in error messages. Raises as `load_study`."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise ConfigError(f"{place}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not valid YAML: {error}") from None
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{name}:1: a study is a mapping of keys such as goal, explore, hypotheses")
+    if duplicates := list(_duplicate_keys(node)):
+        raise ConfigError("\n".join(f"{name}:{line}: key {key!r} is given twice" for line, key in duplicates))
+    try:
+        return Study.model_validate(yaml.safe_load(text))
+    except ValidationError as error:
+        faults = sorted(_faults_of(error, node, name))
+        raise ConfigError("\n".join(text for _, text in faults)) from None
+
+
+def _duplicate_keys(node: yaml.Node) -> Iterator[tuple[int, str]]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.start_mark.line + 1, key.value
+            seen.add(key.value)
+            yield from _duplicate_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _duplicate_keys(item)
+
+
+def _faults_of(error: ValidationError, root: yaml.Node, name: str) -> Iterator[tuple[int, str]]:
+    for fault in error.errors():
+        place = [p for p in fault["loc"] if isinstance(p, int) or not p.startswith(("function-", "dict["))]
+        dotted = ".".join(str(p) for p in place)
+        line = _line_at(root, place)
+        prefix = f"{name}:{line}: {dotted}: " if dotted else f"{name}:{line}: "
+        if fault["type"] == "extra_forbidden":
+            allowed = _fields_at(place[:-1])
+            yield line, f"{prefix}unknown key. {near_names(str(place[-1]), allowed)}"
+        elif fault["type"] == "missing":
+            yield line, f"{prefix}required"
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            got = fault["input"]
+            shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
+            yield line, f"{prefix}{message}{shown}"
+
+
+def _line_at(node: yaml.Node, place: list[int | str]) -> int:
+    line = node.start_mark.line + 1
+    for step in place:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(step)]
+            if not found:
+                break
+            key, node = found[0]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _fields_at(place: list[int | str]) -> list[str]:
+    sections: dict[str, type[BaseModel]] = {
+        "campaign": CampaignSection,
+        "explore": ExploreStep,
+        "hypotheses": HypothesisStep,
+        "budget": BudgetSection,
+    }
+    model = sections.get(str(place[0]), Study) if place else Study
+    return list(model.model_fields)
