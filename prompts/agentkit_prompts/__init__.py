@@ -1,1 +1,1 @@
-"""Placeholder while the floors land."""
+"""Versioned prompt templates, one folder a prompt, one file a version. A shipped version never changes."""

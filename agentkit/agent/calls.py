@@ -1,0 +1,82 @@
+"""The arguments of what a planner may call. No argument anywhere is a seed, an alpha, a weight, a verdict or SQL."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from agentkit.types import Frozen
+
+Units = Annotated[int, Field(ge=1, le=256, description="fresh paired replicates")]
+
+
+class ExploreCall(Frozen):
+    """Run one tool for choosing what to claim. Free, any number of times, never evidence."""
+
+    tool: Annotated[str, Field(description="name of a perturbation tool")]
+    params: Annotated[dict[str, Any], Field(default_factory=dict, description="the tool's own params")]
+    units: Units = 8
+
+
+class RegisterCall(Frozen):
+    """Freeze one claim before fresh data are drawn; with dry_run, only say what it would cost."""
+
+    tool: Annotated[str, Field(description="name of a perturbation tool")]
+    params: Annotated[dict[str, Any], Field(default_factory=dict, description="the tool's own params")]
+    condition: Annotated[str | None, Field(description="condition compared with baseline")] = None
+    contrast: Annotated[
+        dict[str, float] | None, Field(description="condition: coefficient, summing to 0")
+    ] = None
+    metric: Annotated[str, Field(description="a metric that the tool declares")]
+    direction: Literal["greater", "less", "two_sided", "equivalent"]
+    null: Annotated[float, Field(description="value to be excluded, in the metric's units")] = 0.0
+    sesoi: Annotated[float, Field(ge=0, description="smallest effect size of interest, metric's units")]
+    test: Literal["bounded_mean", "sign", "sharp"] | None = None
+    interval: Literal["two_sided", "one_sided"] = "two_sided"
+    max_units: Annotated[int, Field(ge=1, le=100_000)] = 200
+    failed: str = "worst_case"
+    claim: Annotated[str, Field(max_length=500, description="the claim in words; kept, never judged")] = ""
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _one_way_to_say_what_is_compared(self) -> RegisterCall:
+        if (self.condition is None) == (self.contrast is None):
+            raise ValueError("give either condition (compared with baseline) or contrast")
+        return self
+
+
+class RunBatchCall(Frozen):
+    """Draw fresh units for one frozen claim and report its running interval."""
+
+    hypothesis: Annotated[str, Field(description="id such as H3")]
+    units: Annotated[int, Field(ge=1, le=1000)] = 20
+
+
+class StopCall(Frozen):
+    """Close a claim; the ledger computes its verdict."""
+
+    hypothesis: Annotated[str, Field(description="id such as H3")]
+    reason: Annotated[str, Field(max_length=200)] = "stopped"
+
+
+class StatusCall(Frozen):
+    """Read what is recorded: the campaign, one hypothesis, the runs, or the tools."""
+
+    what: Literal["campaign", "hypothesis", "runs", "tools"] = "campaign"
+    id: str | None = None
+
+
+class ReportCall(Frozen):
+    """Write the campaign's report and return the verdict table."""
+
+
+CALLS: dict[str, type[Frozen]] = {
+    "explore": ExploreCall,
+    "register": RegisterCall,
+    "run_batch": RunBatchCall,
+    "stop": StopCall,
+    "status": StatusCall,
+    "report": ReportCall,
+}
+"""Planner-facing names and their argument models; a plugin tool's own name is short for `explore`."""
