@@ -1,1 +1,23 @@
-"""Placeholder while the floors land."""
+"""agentkit_input_noise: perturb what goes into a model, and measure how much it takes to break it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agentkit import TargetLoader, Tool, hookimpl
+
+
+@hookimpl
+def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
+    """Register the tools `noise.*`."""
+    from agentkit_input_noise.text_tool import noise_text
+
+    register(noise_text)
+
+
+@hookimpl
+def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
+    """Register the data sets and models of this plugin."""
+    from agentkit_input_noise.addresses import addresses
+
+    register(addresses)

@@ -1,0 +1,56 @@
+"""Clean texts are embedded once per worker: a cache that lives as long as the encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+Vectors = dict[str, "NDArray[np.float64]"]
+"""A unit-length embedding by text, each of shape (dim,)."""
+
+
+class Encoder(Protocol):
+    """What `noise.text` asks of a target; a row must not depend on the other texts of the call."""
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        """Embeddings of shape (texts, dim), a torch tensor or an array."""
+
+
+_CLEAN: WeakKeyDictionary[Any, Vectors] = WeakKeyDictionary()
+
+
+def embed(encoder: Encoder, texts: Iterable[str], batch: int | None = None) -> Vectors:
+    """Each distinct text's embedding, scaled to length 1; the encoder sees each text once."""
+    distinct = list(dict.fromkeys(texts))
+    if not distinct:
+        return {}
+    rows = encoder.encode(distinct) if batch is None else encoder.encode(distinct, batch_size=batch)  # type: ignore[call-arg]  # asked only after an out-of-memory
+    rows = rows.detach().cpu().numpy() if hasattr(rows, "detach") else np.asarray(rows)
+    _require_rows(rows, distinct)
+    wide = rows.astype(np.float64)
+    return dict(zip(distinct, wide / np.linalg.norm(wide, axis=1, keepdims=True), strict=True))
+
+
+def embed_clean(encoder: Encoder, texts: Iterable[str], batch: int | None = None) -> Vectors:
+    """As `embed`, remembered for the life of the encoder: only texts not met before are computed."""
+    known = _CLEAN.setdefault(encoder, {})
+    known.update(embed(encoder, [t for t in dict.fromkeys(texts) if t not in known], batch))
+    return known
+
+
+def _require_rows(rows: NDArray[Any], texts: Sequence[str]) -> None:
+    from agentkit.errors import TargetError
+
+    if rows.ndim != 2 or len(rows) != len(texts):
+        raise TargetError(f"encode gave shape {rows.shape} for {len(texts)} texts; (texts, dim) was expected")
+    finite = np.isfinite(rows).all(axis=1) & (rows != 0).any(axis=1)
+    if not finite.all():
+        first = texts[int(np.argmin(finite))]
+        raise TargetError(f"encode gave NaN, an infinity or a zero row for the text {first!r}")

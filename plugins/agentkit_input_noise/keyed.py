@@ -1,0 +1,61 @@
+"""Randomness as a keyed hash: an item's noise depends on (key, item, position) and on nothing else.
+
+No batch, order, worker or neighbour can change it, and because one hash decides at every strength, edits
+are nested: what is edited at strength p is edited in the same way at every larger strength.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+GOLDEN = np.uint32(0x9E3779B9)
+SECOND_STREAM = np.uint32(0x85EBCA6B)
+
+
+def mix32(z: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """A bijection of 32-bit words whose output bits all depend on all input bits (wrapping arithmetic)."""
+    z = z ^ (z >> np.uint32(16))
+    z *= np.uint32(0x21F0AAAD)
+    z ^= z >> np.uint32(15)
+    z *= np.uint32(0x735A2D97)
+    z ^= z >> np.uint32(15)
+    return z
+
+
+def mix64(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The output function of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    z = z + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def item_hash(key: int, items: ArrayLike) -> NDArray[np.uint32]:
+    """One word per item id, shape (items,): the high half of `mix64(item xor key)`."""
+    ids = np.asarray(items, dtype=np.uint64)
+    return (mix64(ids ^ np.uint64(key & 0xFFFFFFFFFFFFFFFF)) >> np.uint64(32)).astype(np.uint32)
+
+
+def position_hash(start: NDArray[np.uint32], position: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The word that decides about `position` of an item whose `item_hash` is `start` (same shapes)."""
+    return mix32(start + position * GOLDEN)
+
+
+def below(hashes: NDArray[np.uint32], p: float) -> NDArray[np.bool_]:
+    """Which positions are edited at strength p in [0, 1]: a share p of them, nested in p."""
+    return hashes < p * 2.0**32
+
+
+def choice(hashes: NDArray[np.uint32], n: NDArray[np.uint32] | int) -> NDArray[np.uint32]:
+    """A second, independent word of the same position, reduced to 0 .. n-1."""
+    return mix32(hashes + SECOND_STREAM) % np.asarray(np.maximum(n, 1), dtype=np.uint32)
+
+
+def stream_key(rng: np.random.Generator) -> int:
+    """64 random bits: the key of one kind of noise in one unit."""
+    return int(rng.integers(0, 1 << 64, dtype=np.uint64))

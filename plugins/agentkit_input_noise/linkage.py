@@ -1,0 +1,136 @@
+"""Record linkage under letter noise: the kernel of `noise.text`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from agentkit import BASELINE, Measurements
+from agentkit_input_noise import keyed, sweep
+from agentkit_input_noise.embeddings import Vectors, embed, embed_clean
+from agentkit_input_noise.errors import NothingPerturbedError
+from agentkit_input_noise.letters import LetterNoise, Noised
+from agentkit_input_noise.sweep import CHANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from agentkit import Context, Unit
+    from agentkit_input_noise.text_tool import TextNoise
+
+UNITS_AT_ONCE = 16
+"""Units whose queries are encoded together, so that the encoder's fixed batches are full."""
+
+METRICS = ("recall_at_1", "margin", "cosine", "edit_rate")
+
+
+class Score(NamedTuple):
+    """Means over one unit's items in one condition, in the order of `METRICS`."""
+
+    recall_at_1: float
+    margin: float
+    cosine: float
+    edit_rate: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """One unit's queries in every condition, and what they are looked for among.
+
+    Attributes:
+        queries: texts by condition, each of length items.
+        edit_rate: measured share of editable places edited, by condition.
+        candidates: clean texts, all distinct.
+        answers: index of each item's right candidate, shape (items,).
+        lot: an answer drawn by lot for each item, shape (items,).
+    """
+
+    queries: dict[str, list[str]]
+    edit_rate: dict[str, float]
+    candidates: list[str]
+    answers: NDArray[np.int64]
+    lot: NDArray[np.int64]
+
+
+def measure(params: TextNoise, units: Sequence[Unit], ctx: Context) -> Measurements:
+    """All conditions on all units; see the tool's docstring."""
+    encoder, data = ctx.target(params.target), ctx.target(params.data)
+    conditions = sweep.all_wanted(params.kinds, params.strengths, ctx)
+    values = np.zeros((len(METRICS), len(units), len(conditions)))
+    for start in range(0, len(units), UNITS_AT_ONCE):
+        part = units[start : start + UNITS_AT_ONCE]
+        questions = [ask(params, unit, data, ctx) for unit in part]
+        clean = embed_clean(encoder, (c for q in questions for c in q.candidates), ctx.batch)
+        texts = (t for q in questions for group in q.queries.values() for t in group if t not in clean)
+        vectors = embed(encoder, texts, ctx.batch)
+        for u, question in enumerate(questions, start):
+            values[:, u] = np.array([score(question, c, clean, vectors) for c in conditions]).T
+        ctx.progress(min(start + UNITS_AT_ONCE, len(units)), len(units))
+    return Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+
+
+def ask(params: TextNoise, unit: Unit, data: Any, ctx: Context) -> Question:
+    """Draw one unit's items and candidates, and misspell the items in every condition asked for."""
+    rng = unit.rng("items")
+    items = data.draw(rng, params.items)
+    pool = data.candidates(rng, items, params.candidates)
+    place = {index: k for k, index in enumerate(pool)}
+    texts = [data.texts[i] for i in items]
+    queries, edit_rate = {BASELINE: texts, CHANCE: texts}, {BASELINE: 0.0, CHANCE: 0.0}
+    noise: dict[str, LetterNoise] = {}
+    for name, (kind, strength) in sweep.wanted(params.kinds, params.strengths, ctx).items():
+        if kind not in noise:
+            noise[kind] = LetterNoise(texts, items, kind, keyed.stream_key(unit.rng(f"noise.text.{kind}")))
+        noised = noise[kind].at(strength)
+        queries[name], edit_rate[name] = noised.texts, measured_rate(noised, kind)
+    return Question(
+        queries=queries,
+        edit_rate=edit_rate,
+        candidates=[data.texts[i] for i in pool],
+        answers=np.array([place[i] for i in items]),
+        lot=unit.rng("chance").integers(0, len(pool), size=len(items)),
+    )
+
+
+def measured_rate(noised: Noised, kind: str) -> float:
+    """Share of a unit's editable places that was edited.
+
+    Raises:
+        NothingPerturbedError: when no item has a place that this kind could edit.
+    """
+    editable = int(noised.editable.sum())
+    if editable == 0:
+        raise NothingPerturbedError(
+            f"{kind} finds nothing to edit in any of {len(noised.texts)} items; choose another kind or other texts"
+        )
+    return float(noised.edited.sum()) / editable
+
+
+def score(question: Question, condition: str, clean: Vectors, vectors: Vectors) -> Score:
+    """Where one condition's queries land among the candidates.
+
+    The matrix product has the same shape in every call with the same params: its last bits may not depend
+    on which conditions were asked for together.
+    """
+    queries = question.queries[condition]
+    right = question.lot if condition == CHANCE else question.answers
+    at = np.arange(len(queries))
+    rows = np.stack([clean[q] if q in clean else vectors[q] for q in queries])
+    pool = np.stack([clean[c] for c in question.candidates])
+    cosines = np.clip(rows @ pool.T, -1, 1)
+    same = np.array([question.candidates[k] == q for k, q in zip(right.tolist(), queries, strict=True)])
+    cosines[at[same], right[same]] = 1.0  # a text's cosine to itself, whatever the rounding
+    to_right = cosines[at, right]
+    wrong = cosines.copy()
+    wrong[at, right] = -np.inf
+    margin = (to_right - wrong.max(axis=1)) / 2
+    return Score(
+        recall_at_1=float((margin > 0).mean()),
+        margin=float(margin.mean()),
+        cosine=float(to_right.mean()),
+        edit_rate=question.edit_rate[condition],
+    )

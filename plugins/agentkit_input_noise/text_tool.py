@@ -1,0 +1,64 @@
+"""The tool `noise.text`: misspelt queries against clean candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+import agentkit
+from agentkit import Context, Metric, Params, Resources, Unit
+from agentkit_input_noise.sweep import Distinct, Strengths
+
+LetterKind = Literal["typos", "delete", "insert", "swap", "ocr"]
+
+
+class TextNoise(Params):
+    """Which texts are misspelt, how, and how strongly."""
+
+    target: Annotated[str, Field(description="text encoder: URI of an object with encode(texts)")] = "minilm:"
+    data: Annotated[str, Field(description="texts to find again: URI of a linkage data set")] = "addresses:"
+    kinds: Annotated[
+        tuple[LetterKind, ...],
+        Field(
+            min_length=1,
+            description="typos (keyboard neighbours), delete, insert, swap (neighbouring letters), ocr (lookalikes)",
+        ),
+        Distinct,
+    ] = ("typos",)
+    strengths: Strengths = (0.05, 0.1, 0.2, 0.4, 0.8)
+    items: Annotated[int, Field(ge=1, le=10_000, description="queries per unit")] = 16
+    candidates: Annotated[
+        int | None, Field(ge=2, description="clean texts to choose among, the right one included; null: all")
+    ] = 298
+
+
+@agentkit.tool(
+    name="noise.text",
+    version="1",
+    metrics=[
+        Metric("recall_at_1", 0, 1),
+        Metric("margin", -1, 1),
+        Metric("cosine", -1, 1, baseline=1),
+        Metric("edit_rate", 0, 1, baseline=0, higher_is_better=None),
+    ],
+    resources=Resources(cpus=1),
+    seconds_per_unit=1.0,
+    splits_conditions=True,
+)
+def noise_text(params: TextNoise, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
+    """Misspell queries letter by letter and measure how well an encoder still finds the clean text.
+
+    Record linkage: each unit draws `items` texts, misspells them at every strength with nested edits (what
+    is edited at 0.1 is edited in the same way at 0.2), and looks for each among `candidates` clean texts by
+    cosine similarity. Conditions: `baseline` (clean queries), `chance` (answers drawn by lot) and
+    `KIND=STRENGTH`, for example `typos=0.1`; strength is the share of editable places that is edited.
+
+    Metrics, means over the unit's items: `recall_at_1` (the right text is strictly nearest), `margin`
+    ((cosine to the right text - largest cosine to a wrong one) / 2), `cosine` (to the right text) and
+    `edit_rate` (measured share of editable places that was edited).
+    """
+    from agentkit_input_noise import linkage
+
+    return linkage.measure(params, units, ctx)
