@@ -1,0 +1,125 @@
+"""What a call answers: small JSON for planners, one line for people. Explored numbers always say that they are."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agentkit.types import BASELINE
+
+if TYPE_CHECKING:
+    from agentkit.ledger import Hypothesis, Plan, Run, Spec, Status
+    from agentkit.measurements import Measurements
+    from agentkit.tools import Tool
+
+MOST_CONDITIONS = 200
+DIGITS = 6
+
+
+def explore_answer(run: Run, table: Measurements, tool: Tool) -> dict[str, Any]:
+    """Per metric and condition: mean difference to baseline over units, and its standard error."""
+    return {
+        "run": run.ref,
+        "note": "exploratory, never evidence",
+        "units": len(table.units),
+        "failed": len(run.units) - len(table.units),
+        "metrics": {m: _metric_answer(table, tool, m) for m in table.metrics},
+    }
+
+
+def _metric_answer(table: Measurements, tool: Tool, metric: str) -> dict[str, Any]:
+    declared = tool.metric(metric)
+    baseline = table.column(metric, BASELINE)
+    names, means, errors = [], [], []
+    for condition in table.conditions[1:]:
+        differences = table.column(metric, condition) - baseline
+        differences = differences[np.isfinite(differences)]
+        if len(differences):
+            names.append(condition)
+            means.append(float(differences.mean()))
+            errors.append(_standard_error(differences))
+    kept = _most_telling(means, errors)
+    return {
+        "baseline": _short(float(np.nanmean(baseline))),
+        "baseline_sd": _short(float(np.nanstd(baseline, ddof=1)) if len(baseline) > 1 else 0.0),
+        "low": declared.low,
+        "high": declared.high,
+        "higher_is_better": declared.higher_is_better,
+        "conditions": [names[i] for i in kept],
+        "mean": [_short(means[i]) for i in kept],
+        "se": [_short(errors[i]) for i in kept],
+        "not_shown": len(names) - len(kept),
+    }
+
+
+def _most_telling(means: list[float], errors: list[float]) -> list[int]:
+    """All conditions in their order, or the most telling half of the limit when there are too many."""
+    if len(means) <= MOST_CONDITIONS:
+        return list(range(len(means)))
+    telling = sorted(range(len(means)), key=lambda i: -abs(means[i]) / max(errors[i], 1e-12))
+    return sorted(telling[: MOST_CONDITIONS // 2])
+
+
+def _standard_error(values: np.ndarray[Any, Any]) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def explore_lines(answer: dict[str, Any]) -> list[str]:
+    """What a person sees of an exploration: per metric the condition that moved most."""
+    lines = []
+    for metric, table in answer["metrics"].items():
+        if not table["conditions"]:
+            continue
+        i = max(range(len(table["mean"])), key=lambda j: abs(table["mean"][j]))
+        lines.append(
+            f"explore  {answer['run']}  {metric}: baseline {table['baseline']:.3g}; of {len(table['mean'])} conditions "
+            f"{table['conditions'][i]} moved most ({table['mean'][i]:+.3g} ± {table['se'][i]:.2g} se, "
+            f"{answer['units']} units; exploratory)"
+        )
+    return lines
+
+
+def plan_answer(plan: Plan, spec: Spec) -> dict[str, Any]:
+    """What a claim would cost, before anything is frozen."""
+    return {
+        "claim": spec.sentence,
+        "expected_units": plan.expected_units,
+        "smallest_detectable_effect": _finite(plan.mde),
+        "p_decided": _finite(plan.p_decided),
+        "max_units": spec.max_units,
+    }
+
+
+def status_answer(hypothesis: Hypothesis, status: Status) -> dict[str, Any]:
+    """Where one claim stands: estimate, interval and evidence at the level it would be judged at now."""
+    state = "closed" if hypothesis.state == "closed" else "decided" if status.decided else "open"
+    return {
+        "hypothesis": hypothesis.ref,
+        "state": state,
+        "units": status.units,
+        "failed": status.failed,
+        "units_left": status.units_left,
+        "estimate": _finite(status.estimate),
+        "interval": [_finite(status.lo), _finite(status.hi)],
+        "log_e": _finite(status.log_e),
+        "level": status.level,
+        "label_if_stopped": status.label,
+    }
+
+
+def batch_line(run: Run, answer: dict[str, Any]) -> str:
+    """What a person sees of a batch."""
+    lo, hi = answer["interval"]
+    shown = "" if lo is None or hi is None else f" [{lo:.3g}, {hi:.3g}]"
+    estimate = "no estimate" if answer["estimate"] is None else f"{answer['estimate']:+.3g}"
+    return f"confirm  {run.ref}  {answer['hypothesis']}: {estimate}{shown} after {answer['units']} units; {answer['state']}"
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,113 @@
+"""From an explored table to the few claims worth freezing. Explored values choose; they are never results."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DOSE = re.compile(r"(?P<kind>.+)=(?P<strength>-?\d+(?:\.\d+)?(?:e-?\d+)?)")
+WINNERS = 2
+CLEAR = 1.5
+"""A candidate's mean less its standard error must pass this many effects of interest."""
+DEFAULT_SESOI_SHARE = 0.05
+"""Of the metric's range, where the user named no effect of interest; always said so."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Explored mean difference to baseline of one condition, with its standard error over units."""
+
+    condition: str
+    mean: float
+    se: float
+
+    def towards(self, sign: int) -> float:
+        """Size of the effect in the direction `sign`."""
+        return sign * self.mean
+
+
+def candidates(step: Mapping[str, Any], explored: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Arguments of `register` for what one exploration suggests, most promising first.
+
+    Args:
+        step: the explore step: tool, params, and what matters to the user (`metric`, `sesoi`).
+        explored: the answer of the exploration.
+    """
+    name = step.get("metric") or next(iter(explored["metrics"]))
+    table = explored["metrics"][name]
+    effects = [Effect(*row) for row in zip(table["conditions"], table["mean"], table["se"], strict=True)]
+    if not effects:
+        return []
+    sesoi = step.get("sesoi") or _default_sesoi(table)
+    sign = _harmful_sign(table, effects)
+    found = _dose_claims(effects, sign, sesoi) if _is_dose(effects) else _scan_claims(effects, sign, sesoi)
+    common = {"tool": step["tool"], "params": dict(step.get("params") or {}), "metric": name, "sesoi": sesoi}
+    return [{**common, **claim} for claim in found]
+
+
+def _dose_claims(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dict[str, Any]]:
+    """The weakest strength that clearly matters, and the strongest that seems not to."""
+    claims: list[dict[str, Any]] = []
+    for series in _series(effects).values():
+        harmful = [e for e in series if e.towards(sign) - e.se >= CLEAR * sesoi]
+        claims += [_moves(e, sign, sesoi) for e in harmful[:1]]
+        tolerated = [e for e in series if abs(e.mean) + 2 * e.se < sesoi]
+        claims += [_unchanged(e) for e in tolerated[-1:]]
+    return claims
+
+
+def _scan_claims(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dict[str, Any]]:
+    """The sites with the clearest effect, and the one with the least."""
+    ranked = sorted(effects, key=lambda e: (-e.towards(sign) / _floor(e.se), e.condition))
+    clear = [e for e in ranked if e.towards(sign) - e.se >= CLEAR * sesoi][:WINNERS]
+    claims = [_moves(e, sign, sesoi) for e in clear]
+    if not clear and ranked[0].towards(sign) >= 2 * ranked[0].se > 0:
+        claims = [_moves(ranked[0], sign, 0.0)]
+    least = min(effects, key=lambda e: (abs(e.mean) + 2 * e.se, e.condition))
+    if abs(least.mean) + 2 * least.se < sesoi:
+        claims.append(_unchanged(least))
+    return claims
+
+
+def _moves(effect: Effect, sign: int, beyond: float) -> dict[str, Any]:
+    """A claim that the condition moves the metric by more than `beyond` in the direction `sign`."""
+    direction = "greater" if sign > 0 else "less"
+    return {"condition": effect.condition, "direction": direction, "null": sign * beyond}
+
+
+def _unchanged(effect: Effect) -> dict[str, Any]:
+    return {"condition": effect.condition, "direction": "equivalent", "null": 0.0}
+
+
+def _series(effects: Sequence[Effect]) -> dict[str, list[Effect]]:
+    series: dict[str, list[tuple[float, Effect]]] = {}
+    for effect in effects:
+        if match := DOSE.fullmatch(effect.condition):
+            series.setdefault(match["kind"], []).append((float(match["strength"]), effect))
+    return {kind: [e for _, e in sorted(rows, key=lambda r: r[0])] for kind, rows in series.items()}
+
+
+def _is_dose(effects: Sequence[Effect]) -> bool:
+    return any(len(series) >= 3 for series in _series(effects).values())
+
+
+def _harmful_sign(table: Mapping[str, Any], effects: Sequence[Effect]) -> int:
+    """The direction in which a perturbation does harm; where the metric has none, that of the largest effect."""
+    if (better := table.get("higher_is_better")) is not None:
+        return -1 if better else 1
+    return 1 if max(effects, key=lambda e: abs(e.mean)).mean > 0 else -1
+
+
+def _default_sesoi(table: Mapping[str, Any]) -> float:
+    low, high = table.get("low"), table.get("high")
+    if low is not None and high is not None:
+        return float(DEFAULT_SESOI_SHARE * (high - low))
+    return float(0.2 * table["baseline_sd"]) or 1e-9
+
+
+def _floor(se: float) -> float:
+    return max(se, 1e-12)

@@ -1,0 +1,280 @@
+"""The one door through which anything is explored, registered, confirmed or closed, by a planner or a script.
+
+Every call is recorded before it starts and after it is answered. A call whose id was answered before is
+answered from the record; one that was cut off goes on with the run it had begun. So a study that was
+killed anywhere continues as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from agentkit.agent import calls
+from agentkit.agent.answers import batch_line, explore_answer, explore_lines, plan_answer, status_answer
+from agentkit.errors import BudgetError, ParamError, SpecError, near_names, unknown
+from agentkit.ledger import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from numpy.typing import NDArray
+
+    from agentkit.agent.driver import Driver
+    from agentkit.ledger import Campaign, Hypothesis, Run
+    from agentkit.plugins import Plugins
+    from agentkit.tools import Params
+    from agentkit.types import Frozen
+
+Answer = dict[str, Any]
+PROBE_UNITS = 2
+"""Units explored before a claim about conditions that nobody has explored yet: they name the conditions."""
+
+
+class Toolbox:
+    """What a planner may do in one campaign.
+
+    Args:
+        campaign: where everything is recorded.
+        plugins: what is installed.
+        driver: runs what a run still misses.
+        report: writes the report and returns its paths and verdict rows (handed in by the lab).
+        session: prefix of call ids that is the same whenever the same study is run again.
+        allow: names of tools that may be called; all when None.
+        max_runs: how many runs this session may start; None for no cap.
+        notify: receives one line per event, for people.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        plugins: Plugins,
+        driver: Driver,
+        *,
+        report: Callable[[], Answer],
+        session: str,
+        allow: Collection[str] | None = None,
+        max_runs: int | None = None,
+        notify: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.campaign = campaign
+        self.plugins = plugins
+        self._driver = driver
+        self._write_report = report
+        self._session = session
+        self._allow = None if allow is None else set(allow)
+        self._max_runs = max_runs
+        self._runs_at_start = len(campaign.runs())
+        self._notify = notify
+        self._lock = (
+            threading.Lock()
+        )  # calls of one turn arrive in parallel threads; the store has one writer
+        self._started = {c["call_id"]: c for c in campaign.decisions("call_started")}
+        self._answered = {c["call_id"]: c for c in campaign.decisions("call_answered")}
+
+    @property
+    def tool_names(self) -> list[str]:
+        """The perturbation tools that may be called here, by name."""
+        return sorted(n for n in self.plugins.tools if self._allow is None or n in self._allow)
+
+    def call(self, call_id: str, name: str, args: Mapping[str, Any]) -> Answer:
+        """Do one call, or give the recorded answer of the same call.
+
+        Args:
+            call_id: equal id and arguments mean the same call, also in another process.
+            name: one of `calls.CALLS`, or the name of a perturbation tool (then `args` are its params and `units`).
+            args: checked against the call's own model.
+
+        Raises:
+            AgentkitError: what was refused and why; nothing is recorded as done.
+        """
+        if name in self.plugins.tools:
+            name, args = "explore", _as_explore(name, args)
+        request = _parse(name, args)
+        key = f"{self._session}/{call_id}"
+        with self._lock:
+            if key in self._answered:
+                return self._recorded(key, name, request)
+            self._begin(key, name, request)
+            answer: Answer = getattr(self, f"_{name}")(request, key)
+            self._record("call_answered", {"call_id": key, "name": name, "answer": answer})
+            self._answered[key] = {"answer": answer, "name": name}
+            return answer
+
+    def _recorded(self, key: str, name: str, request: Frozen) -> Answer:
+        began = self._started[key]
+        if (began["name"], began["args"]) != (name, request.model_dump(mode="json")):
+            raise ParamError(f"call {key} was recorded with other arguments; start a new session")
+        answer: Answer = self._answered[key]["answer"]
+        return answer
+
+    def _begin(self, key: str, name: str, request: Frozen) -> None:
+        if key in self._started:
+            return
+        began = {
+            "call_id": key,
+            "name": name,
+            "args": request.model_dump(mode="json"),
+            "runs_before": len(self.campaign.runs()),
+        }
+        self._record("call_started", began)
+        self._started[key] = began
+
+    def _record(self, kind: str, content: Answer) -> None:
+        self.campaign.decide("planner", kind, content)
+
+    def _explore(self, request: calls.ExploreCall, key: str) -> Answer:
+        run = self._explored(request.tool, request.params, request.units, key)
+        table = run.measurements()
+        answer = explore_answer(run, table, self.plugins.tool(request.tool))
+        for line in explore_lines(answer):
+            self._notify(line)
+        return answer
+
+    def _explored(self, tool: str, raw: Mapping[str, Any], units: int, key: str) -> Run:
+        params = self._checked(tool, raw)
+        targets = self.plugins.fingerprints(self.plugins.target_uris(params.model_dump(mode="json")))
+        run = self._begun_run(key)
+        if run is None:
+            self._spend_a_run()
+            run = self.campaign.start_explore(
+                self.plugins, tool, params, units, targets=targets, environment=self._driver.environment
+            )
+        self.campaign.known(run)
+        self._driver.finish(run)
+        return run
+
+    def _register(self, request: calls.RegisterCall, key: str) -> Answer:
+        params = self._checked(request.tool, request.params)
+        explored = self._latest_exploration(request.tool, params)
+        if explored is None:
+            explored = self._explored(request.tool, request.params, PROBE_UNITS, key)
+        spec = Spec.build(
+            self.plugins,
+            request.tool,
+            params,
+            known_conditions=explored.measurements().conditions,
+            targets=explored.targets,
+            **request.model_dump(exclude={"tool", "params", "claim", "dry_run"}),
+        )
+        pilot = _pilot(explored, spec)
+        if request.dry_run:
+            return plan_answer(self.campaign.plan(spec, pilot), spec)
+        hypothesis = self.campaign.find(spec)
+        if hypothesis is None:
+            hypothesis = self.campaign.register(spec, pilot=pilot, claim_text=request.claim)
+        answer = {"hypothesis": hypothesis.ref, **plan_answer(self.campaign.plan(spec, pilot), spec)}
+        self._notify(
+            f"frozen   {hypothesis.ref}  {spec.sentence}; at most {spec.max_units} units, "
+            f"weight {hypothesis.weight:.3g} of alpha {self.campaign.alpha:g}; fresh seeds derived"
+        )
+        return answer
+
+    def _run_batch(self, request: calls.RunBatchCall, key: str) -> Answer:
+        hypothesis = self._hypothesis(request.hypothesis)
+        run = self._begun_run(key)
+        if run is None:
+            self._spend_a_run()
+            run = self.campaign.start_confirm(hypothesis, request.units, environment=self._driver.environment)
+        self._driver.finish(run)
+        answer = status_answer(hypothesis, self.campaign.status(hypothesis))
+        self._notify(batch_line(run, answer))
+        return answer
+
+    def _stop(self, request: calls.StopCall, key: str) -> Answer:
+        hypothesis = self._hypothesis(request.hypothesis)
+        if hypothesis.state != "closed":
+            self.campaign.close(hypothesis, request.reason)
+        hypothesis = self._hypothesis(request.hypothesis)
+        return status_answer(hypothesis, self.campaign.status(hypothesis))
+
+    def _status(self, request: calls.StatusCall, key: str) -> Answer:
+        match request.what:
+            case "hypothesis":
+                if request.id is None:
+                    raise ParamError("status of a hypothesis needs its id, such as H3")
+                hypothesis = self._hypothesis(request.id)
+                return status_answer(hypothesis, self.campaign.status(hypothesis))
+            case "runs":
+                return {
+                    "runs": [
+                        {"run": r.ref, "phase": r.phase, "tool": r.tool, "units": len(r.units)}
+                        for r in self.campaign.runs()
+                    ]
+                }
+            case "tools":
+                return {"tools": {n: self.plugins.tool(n).summary for n in self.tool_names}}
+            case _:
+                return {
+                    "campaign": self.campaign.key,
+                    "alpha": self.campaign.alpha,
+                    "hypotheses": [
+                        {"hypothesis": h.ref, "state": h.state, "claim": h.spec.sentence}
+                        for h in self.campaign.hypotheses()
+                    ],
+                }
+
+    def _report(self, request: calls.ReportCall, key: str) -> Answer:
+        return self._write_report()
+
+    def _checked(self, tool: str, raw: Mapping[str, Any]) -> Params:
+        if tool not in self.tool_names:
+            raise ParamError(unknown("allowed tool", tool, self.tool_names))
+        return self.plugins.tool(tool).parse(raw)
+
+    def _hypothesis(self, ref: str) -> Hypothesis:
+        for hypothesis in self.campaign.hypotheses():
+            if hypothesis.ref == ref:
+                return hypothesis
+        raise SpecError(unknown("hypothesis", ref, [h.ref for h in self.campaign.hypotheses()]))
+
+    def _latest_exploration(self, tool: str, params: Params) -> Run | None:
+        wanted = params.model_dump(mode="json")
+        runs = [r for r in self.campaign.runs("explore") if r.tool == tool and r.params == wanted]
+        whole = [r for r in runs if not r.missing()]
+        return whole[-1] if whole else None
+
+    def _begun_run(self, key: str) -> Run | None:
+        """The run that this very call had begun before it was cut off."""
+        runs = self.campaign.runs()
+        before = int(self._started[key]["runs_before"])
+        return runs[before] if len(runs) > before else None
+
+    def _spend_a_run(self) -> None:
+        spent = len(self.campaign.runs()) - self._runs_at_start
+        if self._max_runs is not None and spent >= self._max_runs:
+            raise BudgetError(
+                f"budget: {spent} of {self._max_runs} runs are spent; raise budget.runs to go on"
+            )
+
+
+def _pilot(explored: Run, spec: Spec) -> NDArray[np.float64] | None:
+    """Explored differences of the contrast, for planning only."""
+    table = explored.measurements()
+    differences = table.differences(spec.metric, spec.contrast)
+    differences = differences[np.isfinite(differences)]
+    return differences if len(differences) >= PROBE_UNITS else None
+
+
+def _as_explore(tool: str, args: Mapping[str, Any]) -> Answer:
+    params = {k: v for k, v in args.items() if k != "units"}
+    return {"tool": tool, "params": params, **({"units": args["units"]} if "units" in args else {})}
+
+
+def _parse(name: str, args: Mapping[str, Any]) -> Any:
+    if name not in calls.CALLS:
+        raise ParamError(unknown("call", name, calls.CALLS))
+    model = calls.CALLS[name]
+    try:
+        return model.model_validate(dict(args))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(p) for p in fault["loc"]) or name
+        if fault["type"] == "extra_forbidden":
+            raise ParamError(
+                f"{name}: unknown field {place!r}. {near_names(place, model.model_fields)}"
+            ) from None
+        raise ParamError(f"{name}: {place}: {fault['msg'].removeprefix('Value error, ')}") from None
