@@ -1,0 +1,177 @@
+"""`agentkit`: entry point, the group of commands (built-in and from plugins), and how errors leave it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from agentkit import __version__
+from agentkit.errors import AgentkitError
+
+BUILT_IN = ("run", "tools", "log", "verify", "report", "doctor")
+
+
+class Commands(TyperGroup):
+    """Built-in commands first, then what plugins add; a plugin's command is imported when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the help page."""
+        return [*super().list_commands(ctx), *sorted(_plugin_commands())]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by name; unknown names get near names."""
+        if (command := super().get_command(ctx, cmd_name)) is not None:
+            return command
+        if (added := _plugin_commands().get(cmd_name)) is not None:
+            return _loaded(added)
+        return None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Perturbation experiments: frozen hypotheses, fresh seeds, verdicts computed by code.",
+)
+tools_app = typer.Typer(no_args_is_help=True, help="List and show the tools that plugins bring.")
+app.add_typer(tools_app, name="tools")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+StoreArgument = Annotated[
+    str, typer.Argument(help="The ledger: a path or a database URL.", envvar="AGENTKIT_STORE")
+]
+DEFAULT_STORE = "agentkit.db"
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Perturbation experiments: frozen hypotheses, fresh seeds, verdicts computed by code."""
+    if version:
+        print(f"agentkit {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="A study file (YAML).")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a study that was interrupted.")
+    ] = False,
+    store: Annotated[str | None, typer.Option(help="Ledger path or URL; overrides the file.")] = None,
+    workers: Annotated[str | None, typer.Option(help="inline, local, local:2; overrides the file.")] = None,
+    report: Annotated[str | None, typer.Option(help="Folder for the report; overrides the file.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a study file: explore, register, confirm on fresh units, and print the verdicts."""
+    from agentkit.cli.run import run_study
+
+    run_study(study, resume=resume, store=store, workers=workers, report=report, as_json=as_json)
+
+
+@tools_app.command("list")
+def tools_list(as_json: JsonFlag = False) -> None:
+    """Every tool of every plugin, with its metrics."""
+    from agentkit.cli.tools import list_tools
+
+    list_tools(as_json=as_json)
+
+
+@tools_app.command("show")
+def tools_show(
+    name: Annotated[str, typer.Argument(help="A tool's name.")], as_json: JsonFlag = False
+) -> None:
+    """One tool: what it does, its params with ranges, its metrics, what it needs."""
+    from agentkit.cli.tools import show_tool
+
+    show_tool(name, as_json=as_json)
+
+
+@app.command()
+def log(store: StoreArgument = DEFAULT_STORE, as_json: JsonFlag = False) -> None:
+    """What a ledger holds: campaigns, runs, hypotheses and their verdicts, in order."""
+    from agentkit.cli.records import show_log
+
+    show_log(store, as_json=as_json)
+
+
+@app.command()
+def verify(
+    store: StoreArgument = DEFAULT_STORE,
+    anchor: Annotated[str | None, typer.Option(help="The chain head that a report printed.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check a ledger: rules, chain, seeds, and every verdict recomputed. Exit 1 names the first bad row."""
+    from agentkit.cli.records import verify_store
+
+    verify_store(store, anchor=anchor, as_json=as_json)
+
+
+@app.command()
+def report(
+    store: StoreArgument = DEFAULT_STORE,
+    campaign: Annotated[
+        str | None, typer.Option(help="Campaign name, when the ledger holds several.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write; beside the ledger unless said.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write report.md and report.html of a campaign, and print its verdict table."""
+    from agentkit.cli.records import write_campaign_report
+
+    write_campaign_report(store, campaign=campaign, folder=folder, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: JsonFlag = False) -> None:
+    """Versions, plugins, and every plugin that could not be loaded, with the reason. Exit 1 if any failed."""
+    from agentkit.cli.doctor import examine
+
+    examine(as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one line on stderr and its exit code."""
+    try:
+        result = app(standalone_mode=False)
+    except AgentkitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; what was recorded is kept", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's own usage errors
+            print(f"error: {_usage_error(error)}", file=sys.stderr)
+            sys.exit(2)
+        raise
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _usage_error(error: Any) -> str:
+    hint = "; see agentkit --help" if "No such command" in error.format_message() else ""
+    return f"{error.format_message()}{hint}"
+
+
+def _plugin_commands() -> dict[str, Any]:
+    from agentkit.plugins import installed_plugins
+
+    return {n: c for n, c in installed_plugins().commands.items() if n not in BUILT_IN}
+
+
+def _loaded(command: Any) -> Any:
+    module, _, attribute = command.path.partition(":")
+    target = getattr(importlib.import_module(module), attribute)
+    return typer.main.get_command(target) if isinstance(target, typer.Typer) else target
+
+
+if __name__ == "__main__":
+    main()
