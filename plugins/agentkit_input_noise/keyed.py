@@ -51,9 +51,14 @@ def below(hashes: NDArray[np.uint32], p: float) -> NDArray[np.bool_]:
     return hashes < p * 2.0**32
 
 
-def choice(hashes: NDArray[np.uint32], n: NDArray[np.uint32] | int) -> NDArray[np.uint32]:
-    """A second, independent word of the same position, reduced to 0 .. n-1."""
-    return mix32(hashes + SECOND_STREAM) % np.asarray(np.maximum(n, 1), dtype=np.uint32)
+def second(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """A second word of the same position, independent of whether `below` edits it."""
+    return mix32(hashes + SECOND_STREAM)
+
+
+def choice(hashes: NDArray[np.uint32], n: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The second word reduced to 0 .. n-1 (0 where n is 0), same shapes."""
+    return second(hashes) % np.maximum(n, np.uint32(1))
 
 
 def stream_key(rng: np.random.Generator) -> int:

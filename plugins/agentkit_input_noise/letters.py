@@ -106,9 +106,9 @@ def _substitution(points: CodePoints, hashes: NDArray[np.uint32], table: _Table)
 
 
 def _delete(points: CodePoints, hashes: NDArray[np.uint32]) -> Edits:
-    """A letter disappears; of each word's letters the one with the largest hash always stays."""
+    """A letter disappears; of each word's letters one, drawn by a second hash, always stays."""
     letter = points.letter
-    order = np.lexsort((hashes, letter, points.word))  # within a word: other signs, then letters by hash
+    order = np.lexsort((keyed.second(hashes), letter, points.word))  # in a word: other signs, then letters
     last = np.ones(len(order), dtype=np.bool_)
     last[:-1] = points.word[order[1:]] != points.word[order[:-1]]
     stays = np.zeros(len(order), dtype=np.bool_)
