@@ -72,7 +72,8 @@ class CodePoints:
 
     def sums(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         """How many code points of each text are masked, shape (items,)."""
-        return np.bincount(self.item, weights=mask, minlength=len(self.lengths)).astype(np.int64)
+        places = np.searchsorted(np.flatnonzero(mask), np.cumsum(self.lengths))
+        return np.diff(places, prepend=0)
 
     def _which(self, predicate: Callable[[str], bool]) -> NDArray[np.bool_]:
         if len(self.codes) == 0:

@@ -41,14 +41,22 @@ def item_hash(key: int, items: ArrayLike) -> NDArray[np.uint32]:
     return (mix64(ids ^ np.uint64(key & 0xFFFFFFFFFFFFFFFF)) >> np.uint64(32)).astype(np.uint32)
 
 
-def position_hash(start: NDArray[np.uint32], position: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """The word that decides about `position` of an item whose `item_hash` is `start` (same shapes)."""
-    return mix32(start + position * GOLDEN)
+def position_hashes(key: int, items: ArrayLike, lengths: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """The word that decides about each position of each item, items end to end, shape (sum of lengths,).
+
+    Position j of an item has `mix32(item_hash + j * GOLDEN)`; all positions are counted through, so each
+    item starts from a value that takes back what was counted before it.
+    """
+    before = (np.cumsum(lengths) - lengths).astype(np.uint32)
+    start = item_hash(key, items) - before * GOLDEN
+    return mix32(np.repeat(start, lengths) + np.arange(lengths.sum(), dtype=np.uint32) * GOLDEN)
 
 
 def below(hashes: NDArray[np.uint32], p: float) -> NDArray[np.bool_]:
     """Which positions are edited at strength p in [0, 1]: a share p of them, nested in p."""
-    return hashes < p * 2.0**32
+    if p >= 1:
+        return np.ones(hashes.shape, dtype=np.bool_)
+    return hashes < np.uint32(p * 2.0**32)
 
 
 def second(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -71,16 +71,16 @@ class LetterNoise:
         if kind not in KINDS:
             raise ParamError(unknown("kind of letter noise", kind, KINDS))
         self._points = points = CodePoints.of(texts)
-        start = keyed.item_hash(key, items)
-        self._hashes = keyed.position_hash(np.repeat(start, points.lengths), points.position)
+        self._hashes = keyed.position_hashes(key, items, points.lengths)
         self._edits = KINDS[kind](points, self._hashes)
         self._editable = self._edits.editable if where is None else self._edits.editable & where
+        self._editable_count = points.sums(self._editable)
 
     def at(self, p: float) -> Noised:
         """The texts at strength p in [0, 1]; at 0 they are the texts that were given."""
         chosen = self._editable & keyed.below(self._hashes, p)
-        count = self._points.sums
-        return Noised(self._edits.apply(chosen).texts(), count(chosen), count(self._editable))
+        texts = self._edits.apply(chosen).texts()
+        return Noised(texts, self._points.sums(chosen), self._editable_count)
 
 
 def _typos(points: CodePoints, hashes: NDArray[np.uint32]) -> Edits:
@@ -94,15 +94,14 @@ def _ocr(points: CodePoints, hashes: NDArray[np.uint32]) -> Edits:
 
 
 def _substitution(points: CodePoints, hashes: NDArray[np.uint32], table: _Table) -> Edits:
-    known = points.codes < len(table.count)
-    index = np.where(known, points.codes, 0)
-    count = table.count[index]
-    other = table.others[index, keyed.choice(hashes, count)]
+    codes = points.codes
 
     def apply(chosen: NDArray[np.bool_]) -> CodePoints:
-        return CodePoints(np.where(chosen, other, points.codes), points.lengths)
+        at, edited = np.flatnonzero(chosen), codes.copy()
+        edited[at] = table.other(codes[at], hashes[at])
+        return CodePoints(edited, points.lengths)
 
-    return Edits(known & (count > 0), apply)
+    return Edits(table.knows(codes), apply)
 
 
 def _delete(points: CodePoints, hashes: NDArray[np.uint32]) -> Edits:
@@ -122,15 +121,12 @@ def _delete(points: CodePoints, hashes: NDArray[np.uint32]) -> Edits:
 
 def _insert(points: CodePoints, hashes: NDArray[np.uint32]) -> Edits:
     """After a letter comes one of its keyboard neighbours; the letter itself where there is no such key."""
-    known = points.codes < len(_KEYBOARD.count)
-    index = np.where(known, points.codes, 0)
-    count = _KEYBOARD.count[index]
-    extra = np.where(count > 0, _KEYBOARD.others[index, keyed.choice(hashes, count)], points.codes)
+    codes = points.codes
 
     def apply(chosen: NDArray[np.bool_]) -> CodePoints:
-        place = np.flatnonzero(chosen)
-        codes = np.insert(points.codes, place + 1, extra[place]).astype(np.uint32)
-        return CodePoints(codes, points.lengths + points.sums(chosen))
+        at = np.flatnonzero(chosen)
+        extra = np.where(_KEYBOARD.knows(codes[at]), _KEYBOARD.other(codes[at], hashes[at]), codes[at])
+        return CodePoints(np.insert(codes, at + 1, extra), points.lengths + points.sums(chosen))
 
     return Edits(points.letter, apply)
 
@@ -155,10 +151,22 @@ def _swap(points: CodePoints, hashes: NDArray[np.uint32]) -> Edits:
 
 @dataclass(frozen=True)
 class _Table:
-    """For each ASCII code: how many substitutes it has, and which, shapes (128,) and (128, most)."""
+    """For each ASCII code: how many substitutes it has, and which, shapes (128,) and (128, most).
+
+    Code 127 stands for every code that is not in the table.
+    """
 
     count: NDArray[np.uint32]
     others: NDArray[np.uint32]
+
+    def knows(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Which codes have a substitute."""
+        return (self.count > 0)[np.minimum(codes, 127)]
+
+    def other(self, codes: NDArray[np.uint32], hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The substitute that each hash picks (0 where there is none)."""
+        index = np.minimum(codes, 127)
+        return self.others[index, keyed.choice(hashes, self.count[index])]
 
 
 def _table(substitutes: dict[str, str]) -> _Table:

@@ -142,19 +142,15 @@ def test_another_key_or_item_gives_another_noise(addresses):
 
 
 def test_edits_of_neighbouring_letters_are_uncorrelated():
-    start = keyed.item_hash(KEY, np.arange(4000))
-    position = np.arange(40, dtype=np.uint32)
-    edited = keyed.below(keyed.position_hash(np.repeat(start, 40), np.tile(position, 4000)), 0.1).reshape(
-        4000, 40
-    )
+    hashes = keyed.position_hashes(KEY, np.arange(4000), np.full(4000, 40))
+    edited = keyed.below(hashes, 0.1).reshape(4000, 40)
     correlation = np.corrcoef(edited[:, :-1].ravel(), edited[:, 1:].ravel())[0, 1]
     assert abs(correlation) < 0.01
     assert abs(edited.mean() - 0.1) < 0.003
 
 
 def test_the_kind_of_edit_does_not_depend_on_whether_it_is_made():
-    start = keyed.item_hash(KEY, np.arange(20_000))
-    hashes = keyed.position_hash(start, np.zeros(20_000, dtype=np.uint32))
+    hashes = keyed.position_hashes(KEY, np.arange(20_000), np.full(20_000, 1))
     picks = keyed.choice(hashes, np.full(20_000, 4, dtype=np.uint32))
     share = np.bincount(picks[keyed.below(hashes, 0.2)], minlength=4) / keyed.below(hashes, 0.2).sum()
     assert np.abs(share - 0.25).max() < 0.03
@@ -165,3 +161,12 @@ def test_mix64_is_splitmix64():
     step = np.uint64(0x9E3779B97F4A7C15)
     states = np.uint64(1234567) + step * np.arange(3, dtype=np.uint64)
     assert keyed.mix64(states).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+
+
+def test_each_position_has_the_hash_of_its_own_item_and_place():
+    lengths = np.array([3, 0, 2])
+    start = keyed.item_hash(KEY, [4, 5, 6]).astype(object)
+    expected = [(int(start[i]) + j * 0x9E3779B9) % 2**32 for i, n in enumerate(lengths) for j in range(n)]
+    assert (
+        keyed.position_hashes(KEY, [4, 5, 6], lengths) == keyed.mix32(np.array(expected, dtype=np.uint32))
+    ).all()
