@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -88,7 +89,24 @@ class Study(Frozen):
         return self
 
 
-def load_study(path: str | Path) -> Study:
+@dataclass(frozen=True)
+class StudyFile:
+    """A checked study and where each of its keys stands in the file."""
+
+    study: Study
+    name: str
+    node: yaml.Node = field(repr=False)
+
+    def with_study(self, study: Study) -> StudyFile:
+        """The same file with other values, for options that override it."""
+        return replace(self, study=study)
+
+    def place(self, *keys: int | str) -> str:
+        """`file:line` of a key, for messages about what only the installed plugins can tell."""
+        return f"{self.name}:{_line_at(self.node, list(keys))}"
+
+
+def load_study(path: str | Path) -> StudyFile:
     """Read and check a study file.
 
     Raises:
@@ -107,7 +125,7 @@ def load_study(path: str | Path) -> Study:
     return parse_study(text, str(path))
 
 
-def parse_study(text: str, name: str) -> Study:
+def parse_study(text: str, name: str) -> StudyFile:
     """Check the text of a study; `name` stands in error messages. Raises as `load_study`."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -122,7 +140,7 @@ def parse_study(text: str, name: str) -> Study:
     if duplicates := list(_duplicate_keys(node)):
         raise ConfigError("\n".join(f"{name}:{line}: key {key!r} is given twice" for line, key in duplicates))
     try:
-        return Study.model_validate(yaml.safe_load(text))
+        return StudyFile(Study.model_validate(yaml.safe_load(text)), name, node)
     except ValidationError as error:
         faults = sorted(_faults_of(error, node, name))
         raise ConfigError("\n".join(text for _, text in faults)) from None

@@ -81,10 +81,26 @@ def explore_lines(answer: dict[str, Any]) -> list[str]:
     return lines
 
 
+def formula(spec: Spec) -> str:
+    """The claim as a formula: `recall_at_1: typos=0.4 - baseline < -0.05` or `… within ±0.02`."""
+    terms = []
+    for condition, k in sorted(spec.contrast.items(), key=lambda item: (item[1] < 0, item[0])):
+        size = "" if abs(k) == 1 else f"{abs(k):g}*"
+        sign = "- " if k < 0 else "+ " if terms else ""
+        terms.append(f"{sign}{size}{condition}")
+    relation = {
+        "greater": f"> {spec.null:g}",
+        "less": f"< {spec.null:g}",
+        "two_sided": f"!= {spec.null:g}",
+        "equivalent": f"within ±{spec.sesoi:g}",
+    }[spec.direction]
+    return f"{spec.tool}  {spec.metric}: {' '.join(terms)} {relation}"
+
+
 def plan_answer(plan: Plan, spec: Spec) -> dict[str, Any]:
     """What a claim would cost, before anything is frozen."""
     return {
-        "claim": spec.sentence,
+        "claim": formula(spec),
         "expected_units": plan.expected_units,
         "smallest_detectable_effect": _finite(plan.mde),
         "p_decided": _finite(plan.p_decided),

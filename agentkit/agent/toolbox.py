@@ -14,7 +14,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from agentkit.agent import calls
-from agentkit.agent.answers import batch_line, explore_answer, explore_lines, plan_answer, status_answer
+from agentkit.agent.answers import (
+    batch_line,
+    explore_answer,
+    explore_lines,
+    formula,
+    plan_answer,
+    status_answer,
+)
 from agentkit.errors import BudgetError, ParamError, SpecError, near_names, unknown
 from agentkit.ledger import Spec
 
@@ -168,7 +175,7 @@ class Toolbox:
             hypothesis = self.campaign.register(spec, pilot=pilot, claim_text=request.claim)
         answer = {"hypothesis": hypothesis.ref, **plan_answer(self.campaign.plan(spec, pilot), spec)}
         self._notify(
-            f"frozen   {hypothesis.ref}  {spec.sentence}; at most {spec.max_units} units, "
+            f"frozen   {hypothesis.ref}  {formula(spec)}; at most {spec.max_units} units, "
             f"weight {hypothesis.weight:.3g} of alpha {self.campaign.alpha:g}; fresh seeds derived"
         )
         return answer
@@ -212,7 +219,7 @@ class Toolbox:
                     "campaign": self.campaign.key,
                     "alpha": self.campaign.alpha,
                     "hypotheses": [
-                        {"hypothesis": h.ref, "state": h.state, "claim": h.spec.sentence}
+                        {"hypothesis": h.ref, "state": h.state, "claim": formula(h.spec)}
                         for h in self.campaign.hypotheses()
                     ],
                 }

@@ -1,0 +1,59 @@
+"""Confirm claims without a planner: register in file order, batches round robin, stop by rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentkit.agent.batches import BATCH_UNITS, OpenClaim, next_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from agentkit.agent.toolbox import Answer, Toolbox
+    from agentkit.ledger import Hypothesis
+
+
+def explore_all(toolbox: Toolbox, steps: Iterable[Mapping[str, Any]]) -> list[Answer]:
+    """Run explore steps in order; `metric` and `sesoi` are for planners and are left out."""
+    keep = ("tool", "params", "units")
+    return [
+        toolbox.call(f"explore-{i}", "explore", {k: step[k] for k in keep if k in step})
+        for i, step in enumerate(steps)
+    ]
+
+
+def register_all(toolbox: Toolbox, specs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Freeze claims in order; returns their ids."""
+    return [
+        str(toolbox.call(f"register-{i}", "register", spec)["hypothesis"]) for i, spec in enumerate(specs)
+    ]
+
+
+def confirm_all(toolbox: Toolbox, hypotheses: Sequence[Hypothesis]) -> None:
+    """Draw batches until every claim is decided, futile or at its last unit, and close each."""
+    claims = [_open_claim(h) for h in hypotheses if h.state != "closed"]
+    at = {c.ref: i for i, c in enumerate(claims)}
+    for turn in range(1_000_000):
+        step = next_step(claims)
+        if step.kind == "done":
+            return
+        i = at[step.hypothesis]
+        call_id = f"confirm-{turn}"
+        if step.kind == "run_batch":
+            args = {"hypothesis": step.hypothesis, "units": BATCH_UNITS}
+            claims[i] = claims[i].after(toolbox.call(call_id, "run_batch", args))
+        else:
+            args = {"hypothesis": step.hypothesis, "reason": step.reason}
+            claims[i] = claims[i].after(toolbox.call(call_id, "stop", args), batch=False)
+
+
+def _open_claim(hypothesis: Hypothesis) -> OpenClaim:
+    spec = hypothesis.spec
+    return OpenClaim(
+        ref=hypothesis.ref,
+        direction=spec.direction,
+        null=spec.null,
+        sesoi=spec.sesoi,
+        max_units=spec.max_units,
+        units_left=spec.max_units,
+    )

@@ -1,0 +1,312 @@
+"""The scripted API: one object that binds store, workers, planner and plugins."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from agentkit.agent.driver import Driver
+from agentkit.agent.scripted import confirm_all, explore_all, register_all
+from agentkit.agent.toolbox import Toolbox
+from agentkit.canon import sha256_of
+from agentkit.errors import AgentkitError, ConfigError
+from agentkit.ledger import Ledger
+from agentkit.plugins import load_plugins
+from agentkit.prompts import prompt
+from agentkit.report import verdict_table, write_report
+from agentkit.study import Study, StudyFile, load_study
+from agentkit.workers import WorkersConfig, open_executor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from agentkit.ledger import Campaign, Hypothesis
+    from agentkit.measurements import Measurements
+    from agentkit.tools import Tool
+    from agentkit.workers import Event, Executor
+
+PLAN_PROMPT = "plan@v1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a study or a goal left behind."""
+
+    campaign: str
+    verdicts: tuple[dict[str, Any], ...]
+    head: str
+    text: str = ""
+    report: Path | None = None
+    html: Path | None = None
+
+
+class Lab:
+    """Binds a ledger, workers, a planner and plugins. Use it as a context manager.
+
+    Args:
+        store: path or URL of the ledger; it is made when it does not exist.
+        planner: `offline`, `anthropic:MODEL`, the prefix of an installed planner, or a LangChain chat model.
+        workers: `inline`, `local`, `local:2`, or a mapping with the keys of the YAML block `workers`.
+        modules: import paths of modules that implement agentkit's hooks, for tools that are not installed.
+        notify: receives one line per event, for people.
+        on_event: receives every event of every job (progress bars).
+    """
+
+    def __init__(
+        self,
+        store: str | Path = "sqlite:///agentkit.db",
+        *,
+        planner: Any = "offline",
+        workers: str | Mapping[str, Any] = "local",
+        modules: Sequence[str] = (),
+        notify: Callable[[str], None] = lambda line: None,
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.plugins = load_plugins(modules=modules)
+        self.planner = planner
+        self._modules = tuple(modules)
+        self._workers = _workers_config(workers)
+        self._notify = notify
+        self._on_event = on_event
+        self._executor: Executor | None = None
+        self.ledger = Ledger(_with_folder(store))
+        self.artifacts = (self.ledger.path or Path("agentkit.db")).with_suffix(".artifacts")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers and close the ledger."""
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+        self.ledger.close()
+
+    def campaign(
+        self,
+        name: str = "default",
+        *,
+        alpha: float = 0.05,
+        max_hypotheses: int = 100,
+        seed: int | None = None,
+    ) -> Campaign:
+        """Open or create a campaign; `seed` makes its root seed declared instead of drawn (and reports say so)."""
+        return self.ledger.campaign(name, alpha=alpha, max_hypotheses=max_hypotheses, root_seed=seed)
+
+    def explore(
+        self, tool: str | Tool, *, units: int = 8, campaign: Campaign | None = None, **params: Any
+    ) -> Measurements:
+        """Run one tool for `units` units, record it as exploration, and return its table.
+
+        Raises:
+            ParamError: unknown tool or params. TargetError: the target cannot be loaded.
+        """
+        toolbox = self.toolbox(campaign or self.campaign())
+        name = tool if isinstance(tool, str) else tool.name
+        answer = toolbox.call(
+            _next_call(toolbox), "explore", {"tool": name, "params": params, "units": units}
+        )
+        return self.ledger.run(answer["run"]).measurements()
+
+    def register(self, campaign: Campaign, **spec: Any) -> Hypothesis:
+        """Freeze a claim: the keys of a study's `hypotheses` entry. Returns the hypothesis."""
+        toolbox = self.toolbox(campaign)
+        answer = toolbox.call(_next_call(toolbox), "register", spec)
+        return self.ledger.hypothesis(answer["hypothesis"])
+
+    def confirm(self, campaign: Campaign) -> list[dict[str, Any]]:
+        """Draw fresh units for every open claim until it is decided, futile or at its last unit; the verdicts."""
+        confirm_all(self.toolbox(campaign, session="confirm"), campaign.hypotheses())
+        return verdict_table(campaign)
+
+    def ask(self, goal: str, *, campaign: Campaign, steps: Sequence[Mapping[str, Any]] = ()) -> str:
+        """Let the planner work on a goal; returns its closing words. What it did is in the campaign."""
+        toolbox = self.toolbox(campaign, session=_session("ask", {"goal": goal, "steps": list(steps)}))
+        return self._plan(toolbox, goal, [dict(s) for s in steps])
+
+    def run(self, study: str | Path | StudyFile, *, resume: bool = False) -> Result:
+        """Run a study file to its verdicts and its report.
+
+        Args:
+            study: a path, or a study that was read.
+            resume: go on with a campaign that already holds runs.
+
+        Raises:
+            ConfigError: a fault in the file, or a campaign that already holds runs and `resume` is false.
+            BudgetError: a cap is reached; what was recorded stays.
+        """
+        file = study if isinstance(study, StudyFile) else load_study(study)
+        plan = file.study
+        self._check(file)
+        section = plan.campaign
+        campaign = self.campaign(
+            section.name, alpha=section.alpha, max_hypotheses=section.max_hypotheses, seed=plan.seed
+        )
+        if campaign.runs() and not resume:
+            raise ConfigError(
+                f"campaign {section.name!r} in {self.ledger.url} already holds {len(campaign.runs())} runs; "
+                "go on with --resume, or name another campaign or store"
+            )
+        folder = Path(plan.report) if plan.report else None
+        toolbox = self.toolbox(
+            campaign, session=_session("study", _identity(plan)), study=plan, folder=folder
+        )
+        register_all(toolbox, [h.model_dump() for h in plan.hypotheses])
+        steps = [s.model_dump(exclude_none=True) for s in plan.explore]
+        text = self._plan(toolbox, plan.goal, steps) if plan.goal else ""
+        if not plan.goal:
+            explore_all(toolbox, steps)
+        confirm_all(toolbox, campaign.hypotheses())
+        return self.result(campaign, folder, text=text, goal=plan.goal or "")
+
+    def result(
+        self, campaign: Campaign, folder: Path | None = None, *, text: str = "", goal: str = ""
+    ) -> Result:
+        """Verdicts of a campaign as they stand, with a report when a folder is given."""
+        campaign.verdicts()
+        paths = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            paths = write_report(campaign, folder, planner=self._planner_name, goal=goal)
+        return Result(
+            campaign=campaign.key,
+            verdicts=tuple(verdict_table(campaign)),
+            head=campaign.head(),
+            text=text,
+            report=paths.markdown if paths else None,
+            html=paths.html if paths else None,
+        )
+
+    def toolbox(
+        self,
+        campaign: Campaign,
+        *,
+        session: str = "lab",
+        study: Study | None = None,
+        folder: Path | None = None,
+    ) -> Toolbox:
+        """The door through which this lab acts on a campaign."""
+        budget = study.budget if study else None
+
+        def report() -> dict[str, Any]:
+            result = self.result(campaign, folder, goal=(study.goal or "") if study else "")
+            return {
+                "verdicts": list(result.verdicts),
+                "report": str(result.report or ""),
+                "head": result.head,
+            }
+
+        return Toolbox(
+            campaign,
+            self.plugins,
+            Driver(
+                self._open_executor(),
+                self.plugins,
+                on_event=self._on_event,
+                seconds=budget.seconds if budget else None,
+            ),
+            report=report,
+            session=session,
+            allow=study.tools if study else None,
+            max_runs=budget.runs if budget else None,
+            notify=self._notify,
+        )
+
+    @property
+    def _planner_name(self) -> str:
+        return self.planner if isinstance(self.planner, str) else type(self.planner).__name__
+
+    def _plan(self, toolbox: Toolbox, goal: str, steps: Sequence[dict[str, Any]]) -> str:
+        os.environ.setdefault(
+            "LANGSMITH_TRACING", "false"
+        )  # nothing leaves this machine unless the user says so
+        from agentkit.agent.graph import run_goal
+        from agentkit.agent.offline.model import goal_message
+        from agentkit.agent.planners import chat_model
+
+        model = chat_model(self.planner, self.plugins) if isinstance(self.planner, str) else self.planner
+        template = prompt(PLAN_PROMPT)
+        toolbox.campaign.decide(
+            "framework",
+            "planner",
+            {"planner": self._planner_name, "goal": goal, "prompt": PLAN_PROMPT, "sha256": template.sha256},
+        )
+        return run_goal(model, toolbox, goal_message(goal, steps), template.fill())
+
+    def _open_executor(self) -> Executor:
+        if self._executor is None:
+            self._executor = open_executor(self._workers, modules=self._modules, artifacts=self.artifacts)
+        return self._executor
+
+    def _check(self, file: StudyFile) -> None:
+        """Everything that can be known before anything runs, each fault with its line."""
+        faults: list[str] = []
+        for i, name in enumerate(file.study.tools or []):
+            faults += _fault_of(lambda name=name: self.plugins.tool(name), file.place("tools", i))  # type: ignore[misc]
+        for section in ("explore", "hypotheses"):
+            for i, step in enumerate(getattr(file.study, section)):
+                faults += _fault_of(lambda step=step: self._check_step(step), file.place(section, i))  # type: ignore[misc]
+        if faults:
+            raise ConfigError("\n".join(faults))
+
+    def _check_step(self, step: Any) -> None:
+        tool = self.plugins.tool(step.tool)
+        params = tool.parse(step.params)
+        self.plugins.fingerprints(self.plugins.target_uris(params.model_dump(mode="json")))
+        if step.metric is not None:
+            tool.metric(step.metric)
+
+
+def lab(store: str | Path = "sqlite:///agentkit.db", **options: Any) -> Lab:
+    """Open a lab: `with agentkit.lab("sqlite:///lab.db", workers="local:2") as lab: …`. See `Lab` for options."""
+    return Lab(store, **options)
+
+
+def _workers_config(workers: str | Mapping[str, Any]) -> WorkersConfig:
+    return (
+        WorkersConfig.parse(workers)
+        if isinstance(workers, str)
+        else WorkersConfig.from_mapping(dict(workers))
+    )
+
+
+def _with_folder(store: str | Path) -> str | Path:
+    """The store, after its folder exists (a study may name a folder of its own for what it makes)."""
+    text = str(store)
+    path = (
+        Path(text.removeprefix("sqlite:///")) if "://" not in text or text.startswith("sqlite:///") else None
+    )
+    if path is not None and path.name:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"store {text}: folder {path.parent} cannot be made ({error.strerror})"
+            ) from None
+    return store
+
+
+def _identity(plan: Study) -> dict[str, Any]:
+    """What makes two runs of a study the same study: not where it is stored or how many workers run it."""
+    return plan.model_dump(mode="json", exclude={"store", "workers", "report", "budget"})
+
+
+def _session(kind: str, content: Any) -> str:
+    return f"{kind}-{sha256_of(content)[:12]}"
+
+
+def _next_call(toolbox: Toolbox) -> str:
+    return f"call-{len(toolbox.campaign.decisions('call_started')) + 1}"
+
+
+def _fault_of(check: Callable[[], object], place: str) -> list[str]:
+    try:
+        check()
+    except AgentkitError as error:
+        return [f"{place}: {error}"]
+    return []
