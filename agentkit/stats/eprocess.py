@@ -28,6 +28,8 @@ ENGINE_VERSION = "1"
 BETS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95])
 SHARP_SLOPES = np.array([0.03, 0.06, 0.125, 0.25, 0.5, 1.0, 2.0])
 SHARP_STAKE = 0.999
+SHARP_FREE_UNITS = 2
+"""Units that only set the scale of the bets to come."""
 CHUNK_BYTES = 64 * 2**20
 RANGE_SLACK = 1e-12
 """A D outside [lo, hi] by less than this share of max(|lo|, |hi|) is rounding of the sum that made it."""
@@ -112,7 +114,7 @@ def past_scale(values: Floats) -> Floats:
     scale = np.full(len(values), np.nan)
     mean = total = 0.0
     for s, value in enumerate(values.tolist()):
-        if s >= 2:
+        if s >= SHARP_FREE_UNITS:
             scale[s] = math.sqrt(total / (s - 1)) if total >= 0 else math.nan  # NaN after an overflow: no bet
         step = value - mean
         mean += step / (s + 1)
@@ -141,28 +143,35 @@ def log_k_minus(data: Streams, v: ArrayLike) -> Floats:
     return log_k_plus(data.mirrored(), -np.asarray(v, dtype=np.float64))
 
 
-def log_above(data: Streams, v: ArrayLike) -> Floats:
-    """Log of the evidence that mu > v as decisions use it: K+(v), for `sharp` divided by K-(v) where that exceeds 1.
+def log_tails(data: Streams, v: ArrayLike) -> tuple[Floats, Floats]:
+    """Log of the evidence that mu > v and that mu < v, as decisions use them: the K of `netted`."""
+    return netted(data.test, log_k_plus(data, v), log_k_minus(data, v))
+
+
+def netted(test: str, plus: Floats, minus: Floats) -> tuple[Floats, Floats]:
+    """Both tails after conflict: for `sharp` each K is divided by the other where that exceeds 1.
 
     The slopes of `sharp` may disagree so far that both tails grow (the shape changed, the centre did not move): then
     they cancel, and C(a) is never empty. For the other tests K+(v) > 1 needs a mean above v, so at most one tail grows.
     """
-    above = log_k_plus(data, v)
-    return above - np.maximum(log_k_minus(data, v), 0.0) if data.test == "sharp" else above
-
-
-def log_below(data: Streams, v: ArrayLike) -> Floats:
-    """Log of the evidence that mu < v; the mirror image of `log_above`."""
-    return log_above(data.mirrored(), -np.asarray(v, dtype=np.float64))
+    if test != "sharp":
+        return plus, minus
+    return plus - np.maximum(minus, 0.0), minus - np.maximum(plus, 0.0)
 
 
 def log_k_plus_path(data: Streams, v: ArrayLike) -> Floats:
-    """Log K+(v) after each unit, (hypothesis, unit), for one candidate per hypothesis inside its range."""
+    """Log K+(v) after each unit, (hypothesis, unit), for one candidate per hypothesis."""
     table = np.asarray(v, dtype=np.float64).reshape(len(data), 1)
     path = np.empty(data.values.shape)
     for part, hypothesis, value in _chunks(data, table):
         path[part] = _log_mean_exp(np.cumsum(_log_factors(data, hypothesis, value), axis=1))
+    path[table[:, 0] < data.lo] = np.inf
     return path
+
+
+def log_tails_path(data: Streams, v: ArrayLike) -> tuple[Floats, Floats]:
+    """`log_tails` after each unit, each (hypothesis, unit), for one candidate per hypothesis."""
+    return netted(data.test, log_k_plus_path(data, v), log_k_minus_path(data, v))
 
 
 def log_k_minus_path(data: Streams, v: ArrayLike) -> Floats:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agentkit.stats.eprocess import SHARP_STAKE, log_above
+from agentkit.stats.eprocess import SHARP_STAKE, log_tails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def lower_ends(data: Streams, theta: ArrayLike, level: ArrayLike) -> Floats:
     needed, log_theta = log_threshold(level), np.log(np.asarray(theta, dtype=np.float64))
 
     def rejects(v: Floats) -> NDArray[np.bool_]:
-        return rounded(log_theta + log_above(data, v)) >= needed
+        return rounded(log_theta + log_tails(data, v)[0]) >= needed
 
     above = np.max(data.values, axis=1, where=data.ok, initial=-np.inf)  # every bet loses at v >= max D
     has_units = data.ok.any(axis=1)

@@ -12,10 +12,9 @@ from agentkit.stats.claims import check
 from agentkit.stats.eprocess import (
     Streams,
     beyond_range,
-    log_above,
-    log_below,
     log_k_minus,
     log_k_plus,
+    netted,
     streams,
 )
 from agentkit.stats.intervals import anytime_intervals, log_threshold, rounded
@@ -192,62 +191,59 @@ def _by_test(
 def _evidence_of_streams(claims: Sequence[Claim], data: Streams) -> list[Evidence]:
     places = np.array([[c.null, -c.sesoi, c.sesoi] for c in claims])
     log_theta = np.log([[c.theta] for c in claims])
-    above, below = rounded(log_theta + log_above(data, places)), rounded(log_theta + log_below(data, places))
-    null = places[:, :1]
-    own = rounded(log_theta + np.minimum(log_k_plus(data, null), log_k_minus(data, null)))
+    plus, minus = log_k_plus(data, places), log_k_minus(data, places)
+    own = rounded(log_theta + np.minimum(plus, minus))
+    above, below = (rounded(log_theta + tail) for tail in netted(data.test, plus, minus))
     return [
         _evidence(
-            claim,
-            above[i].tolist(),
-            below[i].tolist(),
-            float(own[i, 0]),
-            data.values[i],
-            data.ok[i],
-            data.failed[i],
+            claim, above[i], below[i], float(own[i, 0]), data.values[i][data.ok[i]], int(data.failed[i].sum())
         )
         for i, claim in enumerate(claims)
     ]
 
 
 def _evidence(
-    claim: Claim,
-    above: list[float],
-    below: list[float],
-    conflict: float,
-    values: Floats,
-    ok: NDArray[np.bool_],
-    failed: NDArray[np.bool_],
+    claim: Claim, above: Floats, below: Floats, conflict: float, good: Floats, n_failed: int
 ) -> Evidence:
-    """`above` and `below` are the tails' logs at null, -sesoi and sesoi."""
-    by_label = {label: _log_e(label, claim, above, below) for label in claim.labels}
-    good = values[ok].tolist()
+    """`above` and `below` are the tails' logs at null, -sesoi and sesoi; `good` the values of ok units."""
+    by_label = {label: float(label_log_e(label, claim, above, below)) for label in claim.labels}
     return Evidence(
         log_e=max(by_label.values()),
         log_e_by_label=by_label,
-        log_above=above[0],
-        log_below=below[0],
+        log_above=float(above[0]),
+        log_below=float(below[0]),
         conflict=conflict,
-        estimate=math.fsum(good) / len(good) if good else None,
-        n_units=int(ok.sum() + failed.sum()),
-        n_failed=int(failed.sum()),
+        estimate=_mean(good),
+        n_units=len(good) + n_failed,
+        n_failed=n_failed,
     )
 
 
-def _log_e(label: str, claim: Claim, above: list[float], below: list[float]) -> float:
-    """Log e-value of one label: it is the interval condition of the label, read at the threshold."""
-    (above_null, above_minus, above_plus), (below_null, below_minus, below_plus) = above, below
+def _mean(values: Floats) -> float | None:
+    return math.fsum(values.tolist()) / len(values) if len(values) else None
+
+
+def label_log_e(label: str, claim: Claim, above: Floats, below: Floats) -> Floats:
+    """Log e-value of one label: the label's condition on the interval, read at the threshold.
+
+    `above` and `below` are the logs of theta times both tails at null, -sesoi and sesoi (first axis); any further
+    axes are kept.
+    """
+    null, minus, plus = range(3)
+    log_e: Floats
     if label == "equivalent":
-        return min(above_minus, below_plus)
-    if (
+        log_e = np.minimum(above[minus], below[plus])
+    elif (
         claim.direction == "equivalent"
-    ):  # contradicted: the effect lies beyond the band; a band end may pass the range
-        beyond_high = above_plus if claim.sesoi < claim.hi else -math.inf
-        beyond_low = below_minus if -claim.sesoi > claim.lo else -math.inf
-        return max(beyond_high, beyond_low)
-    if claim.direction == "two_sided":
-        return max(above_null, below_null)
-    towards_greater = (claim.direction == "greater") == (label == "supported")
-    return above_null if towards_greater else below_null
+    ):  # contradicted: beyond one end of the band, where the range reaches so far
+        beyond_high = above[plus] if claim.sesoi < claim.hi else np.full_like(above[plus], -np.inf)
+        beyond_low = below[minus] if -claim.sesoi > claim.lo else np.full_like(below[minus], -np.inf)
+        log_e = np.maximum(beyond_high, beyond_low)
+    elif claim.direction == "two_sided":
+        log_e = np.maximum(above[null], below[null])
+    else:
+        log_e = (above if (claim.direction == "greater") == (label == "supported") else below)[null]
+    return log_e
 
 
 def _intervals(claims: Sequence[Claim], data: Streams, levels: Floats) -> list[tuple[float, float]]:
@@ -296,8 +292,8 @@ def _invalid(
     claim: Claim, reason: str, values: Floats, failed: NDArray[np.bool_], level: float, k_star: int
 ) -> Verdict:
     values = np.sign(values) if claim.test == "sign" else values
-    good = [value for value in values[~failed].tolist() if math.isfinite(value)]
-    estimate = math.fsum(good) / len(good) if good else None
+    good = values[~failed]
+    estimate = _mean(good[np.isfinite(good)])
     return Verdict(
         "invalid", reason, 0, estimate, None, None, None, level, k_star, len(failed), int(failed.sum())
     )

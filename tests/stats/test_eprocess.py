@@ -8,12 +8,11 @@ import pytest
 from agentkit.errors import StatsError
 from agentkit.stats import eprocess
 from agentkit.stats.eprocess import (
-    log_above,
-    log_below,
     log_k_minus,
     log_k_minus_path,
     log_k_plus,
     log_k_plus_path,
+    log_tails,
     past_scale,
 )
 from tests.stats.laws import ALL_NULLS, NULL_IDS, many, one, rare_loss
@@ -76,7 +75,7 @@ def test_sharp_is_fair_over_all_sign_flips_of_any_magnitudes():
 def test_evidence_used_for_decisions_never_has_a_mean_above_one():
     flips = np.array(list(itertools.product([-1.0, 1.0], repeat=12)))
     data = many("sharp", flips * np.random.default_rng(6).exponential(1, 12), -np.inf, np.inf)
-    plus, minus = np.exp(log_above(data, np.zeros(4096))), np.exp(log_below(data, np.zeros(4096)))
+    plus, minus = np.exp(log_tails(data, np.zeros(4096)))
     assert plus.mean() <= 1
     assert minus.mean() <= 1
     assert np.minimum(plus, minus).max() <= 1  # the two sides never both claim

@@ -1,5 +1,7 @@
 """The interval is the set that the evidence has not rejected, and it covers at every stopping time."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -101,7 +103,7 @@ def test_the_interval_is_never_empty(test):
 def test_a_smaller_level_gives_an_interval_that_contains_the_larger_ones():
     data = one("bounded_mean", np.random.default_rng(26).uniform(-0.2, 0.6, 100))
     ends = [anytime_intervals(data, THETA, level) for level in (0.5, 0.05, 0.005, 0.0005)]
-    assert all(a[0][0] >= b[0][0] and a[1][0] <= b[1][0] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[0][0] >= b[0][0] and a[1][0] <= b[1][0] for a, b in itertools.pairwise(ends))
 
 
 @pytest.mark.parametrize(("test", "law"), ALL_NULLS, ids=NULL_IDS)
