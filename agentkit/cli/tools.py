@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import json
 from typing import TYPE_CHECKING, Any
 
 from agentkit.cli.output import emit, say, table
@@ -66,18 +66,34 @@ def _page(tool: Tool, data: dict[str, Any]) -> str:
 
 
 def _params(tool: Tool) -> list[str]:
+    schema = tool.schema()
+    required = schema.get("required", [])
     lines = []
-    for name, field in tool.params_model.model_fields.items():
-        default = (
-            "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        )
-        kind = getattr(field.annotation, "__name__", None) if not _generic(field.annotation) else None
-        bounds = " ".join(repr(m) for m in field.metadata)
-        lines.append(
-            f"{name}: {kind or field.annotation} {bounds} ({default}) {field.description or ''}".rstrip()
-        )
+    for name, field in schema.get("properties", {}).items():
+        default = "required" if name in required else f"default {json.dumps(field.get('default'))}"
+        said = f"  {field['description']}" if "description" in field else ""
+        lines.append(f"{name}: {_kind(field, schema.get('$defs', {}))} ({default}){said}")
     return lines
 
 
-def _generic(annotation: Any) -> bool:
-    return not inspect.isclass(annotation) or bool(getattr(annotation, "__args__", ()))
+def _kind(field: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """A JSON-schema type as a person reads it: `number 0..1`, `list of typos | swap`, `integer >= 2 or null`."""
+    if "$ref" in field:
+        return _kind(definitions[field["$ref"].rsplit("/", 1)[-1]], definitions)
+    if "anyOf" in field:
+        return " or ".join(_kind(option, definitions) for option in field["anyOf"])
+    if "enum" in field or "const" in field:
+        return " | ".join(str(v) for v in field.get("enum", [field.get("const")]))
+    if field.get("type") == "array":
+        return f"list of {_kind(field.get('items', {}), definitions)}"
+    return f"{field.get('type', 'value')}{_bounds(field)}"
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    low = field.get("minimum", field.get("exclusiveMinimum"))
+    high = field.get("maximum", field.get("exclusiveMaximum"))
+    if low is not None and high is not None:
+        return f" {low}..{high}"
+    if low is not None:
+        return f" {'>=' if 'minimum' in field else '>'} {low}"
+    return f" {'<=' if 'maximum' in field else '<'} {high}" if high is not None else ""
