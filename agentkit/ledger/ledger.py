@@ -1,0 +1,205 @@
+"""`Ledger`: a store of campaigns, and the door to everything in it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+
+from agentkit.errors import LedgerError, SpecError, unknown
+from agentkit.ledger.campaign import CAMPAIGN, PROCEDURE, Campaign
+from agentkit.ledger.clock import now
+from agentkit.ledger.hypothesis import HYPOTHESIS, Hypothesis
+from agentkit.ledger.lease import FileLease
+from agentkit.ledger.runs import RUN, Run, next_id
+from agentkit.ledger.store import Store
+from agentkit.ledger.values import CampaignRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+ROOT_BITS = 128
+MOST_HYPOTHESES = 10_000
+
+
+class Ledger:
+    """An open store; use it as a context manager.
+
+    Args:
+        url: `sqlite:///lab.db`, a path, or `postgresql://HOST/NAME`.
+        readonly: open for looking only; never creates, migrates or locks anything.
+
+    Raises:
+        LedgerError: the file is no ledger, is damaged, newer, unreadable or on a network file system.
+    """
+
+    def __init__(self, url: str | Path, *, readonly: bool = False) -> None:
+        self.store = Store(url, readonly=readonly)
+        self._open: dict[int, Campaign] = {}
+        self._leases: list[FileLease] = []
+
+    @property
+    def url(self) -> str:
+        """What was opened, without a password."""
+        return self.store.url
+
+    def close(self) -> None:
+        """Close the store and let other drivers in."""
+        self.store.close()
+        for lease in self._leases:
+            lease.release()
+        self._leases.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- campaigns
+
+    def campaign(
+        self, name: str, *, alpha: float = 0.05, max_hypotheses: int = 100, root_seed: int | None = None
+    ) -> Campaign:
+        """Open a campaign, or create it; this process then is its only driver until the ledger is closed.
+
+        Args:
+            name: what it is called, once per store.
+            alpha: bound on the expected share of false findings, in (0, 1).
+            max_hypotheses: how many claims share that bound; each gets alpha / max_hypotheses.
+            root_seed: below 2**128; drawn from the operating system and shown to nobody unless given.
+
+        Raises:
+            SpecError: it exists with another alpha, max_hypotheses or root.
+            CampaignLockedError: another driver holds it.
+        """
+        asked = _campaign_values(name, alpha, max_hypotheses, root_seed)
+        row = self._campaign_row(CAMPAIGN.c.key == name)
+        if row is None:
+            row = self._create(asked)
+        _refuse_other(row, asked, root_given=root_seed is not None)
+        return self._campaign(row)
+
+    def _create(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.store.readonly:
+            names = [row.key for row in self.campaigns()]
+            raise LedgerError(unknown("campaign", str(asked["key"]), names, hint=f"Store: {self.url}"))
+        with self.store.write() as connection:
+            row = self._campaign_row(CAMPAIGN.c.key == asked["key"])
+            if row is None:  # nobody was quicker
+                row = {"id": next_id(connection, CAMPAIGN)} | dict(asked) | {"created_at": now()}
+                connection.execute(CAMPAIGN.insert(), row)
+        return row
+
+    def _campaign_row(self, condition: sa.ColumnElement[bool]) -> Mapping[str, Any] | None:
+        with self.store.read() as connection:
+            return connection.execute(sa.select(CAMPAIGN).where(condition)).mappings().one_or_none()
+
+    def _campaign(self, row: Mapping[str, Any]) -> Campaign:
+        if row["id"] not in self._open:
+            self._take_lease(row["id"], row["key"])
+            self._open[row["id"]] = Campaign(self, row)
+        return self._open[row["id"]]
+
+    def _take_lease(self, campaign: int, key: str) -> None:
+        if not self.store.readonly and self.store.path is not None:
+            path = self.store.path
+            self._leases.append(FileLease(path.with_name(f"{path.name}.{campaign}.lock"), key))
+
+    def campaigns(self) -> list[CampaignRow]:
+        """Every campaign of the store: how many there are is part of what a reader must know."""
+        closed = sa.case((HYPOTHESIS.c.state == "closed", 1), else_=0)
+        counts = (
+            sa.select(
+                HYPOTHESIS.c.campaign,
+                sa.func.count().label("hypotheses"),
+                sa.func.coalesce(sa.func.sum(closed), 0).label("closed"),
+            )
+            .group_by(HYPOTHESIS.c.campaign)
+            .subquery()
+        )
+        shown = [CAMPAIGN.c[n] for n in ("id", "key", "alpha", "max_hypotheses", "seed_origin", "created_at")]
+        query = (
+            sa.select(*shown, counts.c.hypotheses, counts.c.closed)
+            .outerjoin(counts, counts.c.campaign == CAMPAIGN.c.id)
+            .order_by(CAMPAIGN.c.id)
+        )
+        with self.store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [
+            CampaignRow(**(dict(row) | {"hypotheses": row["hypotheses"] or 0, "closed": row["closed"] or 0}))
+            for row in rows
+        ]
+
+    # ---- by reference
+
+    def hypothesis(self, ref: int | str) -> Hypothesis:
+        """The hypothesis `3` or `H3`."""
+        id = _number(ref, "H", "hypothesis")
+        for hypothesis in self._campaign_of(HYPOTHESIS, id, f"hypothesis H{id}").hypotheses():
+            if hypothesis.id == id:
+                return hypothesis
+        raise AssertionError("a campaign lists its hypotheses")
+
+    def run(self, ref: int | str) -> Run:
+        """The run `7` or `R7`."""
+        id = _number(ref, "R", "run")
+        return self._campaign_of(RUN, id, f"run R{id}").run(id)
+
+    def _campaign_of(self, table: sa.Table, id: int, what: str) -> Campaign:
+        query = sa.select(CAMPAIGN).join(table, table.c.campaign == CAMPAIGN.c.id).where(table.c.id == id)
+        count = sa.select(sa.func.max(table.c.id))
+        with self.store.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+            last = connection.execute(count).scalar_one()
+        if row is None:
+            have = f"the last one is {what[-len(str(id)) - 1]}{last}" if last else "it has none"
+            raise LedgerError(f"no {what} in {self.url}; {have}")
+        return self._campaign(row)
+
+
+def _campaign_values(name: str, alpha: float, max_hypotheses: int, root_seed: int | None) -> dict[str, Any]:
+    if not isinstance(name, str) or not name.strip() or len(name) > 200:
+        raise SpecError(f"campaign name {name!r}: 1 to 200 characters are allowed")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
+        raise SpecError(f"alpha={alpha!r}: a number in (0, 1) is allowed")
+    if type(max_hypotheses) is not int or not 1 <= max_hypotheses <= MOST_HYPOTHESES:
+        raise SpecError(
+            f"max_hypotheses={max_hypotheses!r}: a whole number from 1 to {MOST_HYPOTHESES} is allowed"
+        )
+    if root_seed is not None and (type(root_seed) is not int or not 0 <= root_seed < 1 << ROOT_BITS):
+        raise SpecError(f"root_seed={root_seed!r}: a whole number from 0 to 2**{ROOT_BITS} - 1 is allowed")
+    return {
+        "key": name,
+        "alpha": float(alpha),
+        "procedure": PROCEDURE,
+        "max_hypotheses": max_hypotheses,
+        "root_seed": secrets.token_hex(ROOT_BITS // 8) if root_seed is None else f"{root_seed:032x}",
+        "seed_origin": "drawn" if root_seed is None else "declared",
+    }
+
+
+def _refuse_other(row: Mapping[str, Any], asked: Mapping[str, Any], *, root_given: bool) -> None:
+    for name in ("alpha", "max_hypotheses"):
+        if row[name] != asked[name]:
+            raise SpecError(
+                f"{name}={asked[name]!r}: campaign {row['key']!r} was opened with {row[name]!r}, which never changes; "
+                "open a new campaign"
+            )
+    if root_given and row["root_seed"] != asked["root_seed"]:  # the stored root is not shown
+        raise SpecError(
+            f"root_seed: campaign {row['key']!r} was opened with another root, which never changes"
+        )
+
+
+def _number(ref: int | str, letter: str, kind: str) -> int:
+    match = re.fullmatch(rf"{letter}?(\d{{1,18}})", str(ref).strip(), re.IGNORECASE)
+    if match is None:
+        raise LedgerError(f"{kind} {ref!r}: write a number, or {letter}3")
+    return int(match[1])
