@@ -72,7 +72,7 @@ class Lab:
         self._on_event = on_event
         self._executor: Executor | None = None
         self.ledger = Ledger(_with_folder(store))
-        self.artifacts = (self.ledger.path or Path("agentkit.db")).with_suffix(".artifacts")
+        self.artifacts = (self.ledger.store.path or Path("agentkit.db")).with_suffix(".artifacts")
 
     def __enter__(self) -> Self:
         return self

@@ -101,9 +101,9 @@ def plan_answer(plan: Plan, spec: Spec) -> dict[str, Any]:
     """What a claim would cost, before anything is frozen."""
     return {
         "claim": formula(spec),
-        "expected_units": plan.expected_units,
+        "expected_units": _finite(plan.expected_units),
         "smallest_detectable_effect": _finite(plan.mde),
-        "p_decided": _finite(plan.p_decided),
+        "share_decided": _finite(plan.share_decided),
         "max_units": spec.max_units,
     }
 

@@ -585,6 +585,12 @@ class Campaign:
             self.seal(connection, [chain.Link("decision", row["id"], chain.body("decision", row))], head)
         return int(row["id"])  # type: ignore[call-overload]  # an int among values of other types
 
+    def decisions(self, kind: str) -> list[dict[str, Any]]:
+        """Contents of all decisions of one kind, oldest first."""
+        query = sa.select(DECISION.c.content_json).where(DECISION.c.campaign == self.id, DECISION.c.kind == kind)
+        with self.ledger.store.read() as connection:
+            return [json.loads(text) for text in connection.execute(query.order_by(DECISION.c.id)).scalars()]
+
     def __repr__(self) -> str:
         return f"Campaign({self.key!r}, alpha={self.alpha:g}, {self.max_hypotheses} hypotheses at most)"
 
