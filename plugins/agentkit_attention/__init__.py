@@ -1,1 +1,27 @@
-"""Placeholder while the floors land."""
+"""Perturb the attention of real models, untouched, head by head.
+
+Nothing heavy is imported here: kernels sit in sibling modules and load when a tool runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import agentkit
+from agentkit import TargetLoader, Tool
+
+
+@agentkit.hookimpl
+def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
+    """Register `attention.*`."""
+    from agentkit_attention.perturb_heads import perturb_heads
+
+    register(perturb_heads)
+
+
+@agentkit.hookimpl
+def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
+    """Register the targets that ship with this plugin."""
+    from agentkit_attention.targets import minilm
+
+    register(minilm)

@@ -1,0 +1,319 @@
+"""The engine: measure every condition of a batch on an untouched model, in one pass where that is possible."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from agentkit_attention.calls import AttentionCall, Pairs, SiteKey
+from agentkit_attention.errors import MemoryBudgetError, SiteNotHitError, UnsupportedAttentionError
+from agentkit_attention.intercept import watching
+from agentkit_attention.spawn import CannotSpawnError, RowPlan, spawn_hooks
+from agentkit_attention.technique_table import technique_info
+from agentkit_attention.techniques import KERNELS, EditState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import Tensor, nn
+
+    from agentkit_attention.sites import Head, Site, SiteTable
+
+    Collect = Callable[[Any, Tensor], Tensor]
+
+SELF_CHECK = 1e-5
+"""Largest relative difference between the untouched rows of a shared pass and a plain pass."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One perturbed variant: these heads, this technique, this strength.
+
+    Attributes:
+        name: what measurements call it.
+        heads: the heads edited together.
+        technique: a name of `technique_table.TECHNIQUES`.
+        strength: in the technique's own unit.
+    """
+
+    name: str
+    heads: tuple[Head, ...]
+    technique: str
+    strength: float
+
+
+@dataclass
+class Trace:
+    """What happened in a sweep; goes to an artifact, never into measurements.
+
+    Attributes:
+        engine: `spawn`, `loop`, and how often each was used.
+        reasons: why a shared pass was given up.
+        hits: how often each site's attention was edited.
+    """
+
+    engine: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    hits: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain counts by name."""
+        return {"engine": dict(self.engine), "reasons": dict(self.reasons), "hits": dict(self.hits)}
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """One head, one technique and one strength on a run of rows."""
+
+    condition: Condition
+    head: Head
+    start: int
+    n_items: int
+
+
+class HeadSweep:
+    """Perturbs heads of one model.
+
+    Args:
+        model: any module; it is left untouched.
+        table: its sites.
+        memory_mb: budget for one shared pass, in MiB.
+    """
+
+    def __init__(self, model: nn.Module, table: SiteTable, memory_mb: int = 2048) -> None:
+        self.model = model
+        self.table = table
+        self.memory_mb = memory_mb
+        self.trace = Trace()
+
+    def run(
+        self,
+        inputs: Mapping[str, Any],
+        n_items: int,
+        conditions: Sequence[Condition],
+        collect: Collect,
+        state: EditState | None = None,
+        donors: Tensor | None = None,
+        *,
+        engine: str | None = None,
+    ) -> Tensor:
+        """What `collect` makes of the untouched batch and of every condition.
+
+        Args:
+            inputs: keyword arguments of the model for a batch of `n_items` rows.
+            n_items: rows of the batch.
+            conditions: any order; a condition at untouched strength is not computed.
+            collect: `collect(output, items) -> [rows, …]`, where `items` says which item each row copies.
+            state: what the techniques need to know.
+            donors: for `resample`, another item for each item, int64 [n_items].
+            engine: `spawn` or `loop` to force one; else the cheaper.
+
+        Returns:
+            [1 + conditions, n_items, …], the untouched batch first.
+
+        Raises:
+            SiteNotHitError: a condition's head was never computed.
+            UnsupportedAttentionError: the technique does not fit the way a site computes attention.
+            MemoryBudgetError: one condition alone passes the budget.
+        """
+        state = state or EditState()
+        items = torch.arange(n_items)
+        donors = items.roll(1) if donors is None else donors
+        live = [i for i, c in enumerate(conditions) if not _is_untouched(c)]
+        for i in live:
+            _require_reachable(conditions[i])
+        with torch.no_grad():
+            baseline = collect(self.model(**inputs), items)
+            result = baseline.expand(1 + len(conditions), *baseline.shape).clone()
+            order = sorted(live, key=lambda i: _canonical(conditions[i]))
+            job = _Job(self, dict(inputs), n_items, collect, state, donors, baseline)
+            for chunk in self._chunks(job, [conditions[i] for i in order]):
+                values = job.run(chunk, engine)
+                for value in values:
+                    result[1 + order.pop(0)] = value
+        return result
+
+    def _chunks(self, job: _Job, conditions: Sequence[Condition]) -> Iterator[list[Condition]]:
+        """Conditions in runs whose rows fit the memory budget; a function of shapes and params only."""
+        most = self._rows_that_fit(job) // job.n_items - 1
+        if conditions and most < 1:
+            raise MemoryBudgetError(
+                f"memory_mb={self.memory_mb} does not hold two copies of {job.n_items} items; "
+                f"{2 * job.n_items * self._bytes_per_row(job) / 2**20:.0f} MiB are needed, or fewer items"
+            )
+        for start in range(0, len(conditions), max(1, most)):
+            yield list(conditions[start : start + most])
+
+    def _rows_that_fit(self, job: _Job) -> int:
+        return int(self.memory_mb * 2**20 / self._bytes_per_row(job))
+
+    def _bytes_per_row(self, job: _Job) -> int:
+        """Rough peak per row: hidden states, the wide layer, one layer's maps, and what is collected."""
+        tokens = _tokens(job.inputs, self.table.sites)
+        width = max(s.heads * s.head_dim for s in self.table.sites)
+        heads = max(s.heads for s in self.table.sites)
+        floats = tokens * width * 20 + heads * tokens * tokens + 2 * job.collected_per_row
+        return 4 * int(floats)
+
+
+@dataclass
+class _Job:
+    """One batch and everything a pass over it needs."""
+
+    sweep: HeadSweep
+    inputs: dict[str, Any]
+    n_items: int
+    collect: Collect
+    state: EditState
+    donors: Tensor
+    baseline: Tensor
+
+    @property
+    def collected_per_row(self) -> int:
+        return self.baseline[0].numel()
+
+    def run(self, conditions: list[Condition], engine: str | None) -> Tensor:
+        """[conditions, items, …], by a shared pass where it is cheaper and proves itself."""
+        reason = "forced" if engine == "loop" else self._why_not_spawn(conditions, forced=engine == "spawn")
+        if not reason:
+            try:
+                return self._spawned(conditions)
+            except (CannotSpawnError, RuntimeError) as error:  # a model that counts its rows raises its own
+                reason = f"{type(error).__name__}: {error}"
+                if engine == "spawn":
+                    raise
+        self.sweep.trace.engine["loop"] += 1
+        self.sweep.trace.reasons[reason] += 1
+        return torch.stack([self._plain(c) for c in conditions])
+
+    def _why_not_spawn(self, conditions: list[Condition], *, forced: bool) -> str:
+        blocks = self._blocks()
+        if any(s.key.call > 0 for s in self.sweep.table.sites):
+            return "a block is called repeatedly"
+        if len({b.rpartition(".")[0] for b in blocks}) > 1:
+            return "more than one stack"
+        first = [self._first_block(c, blocks) for c in conditions]
+        shared = sum(1 - f / len(blocks) for f in first) + 1
+        return "" if forced or shared < len(conditions) else "no dearer"
+
+    def _blocks(self) -> list[str]:
+        return list(dict.fromkeys(s.block for s in self.sweep.table.sites))
+
+    def _first_block(self, condition: Condition, blocks: list[str]) -> int:
+        return min(blocks.index(h.site.block) for h in condition.heads)
+
+    def _plain(self, condition: Condition) -> Tensor:
+        edits = [_Edit(condition, h, 0, self.n_items) for h in condition.heads]
+        output = self._pass(edits)
+        return self.collect(output, torch.arange(self.n_items))
+
+    def _spawned(self, conditions: list[Condition]) -> Tensor:
+        blocks = self._blocks()
+        plan = RowPlan(self.n_items, [self._first_block(c, blocks) for c in conditions])
+        edits = [_Edit(c, h, plan.starts[i], self.n_items) for i, c in enumerate(conditions) for h in c.heads]
+        with contextlib.ExitStack() as cleanup:
+            for undo in spawn_hooks(self.sweep.model, blocks, plan):
+                cleanup.callback(undo)
+            output = self._pass(edits)
+        values = self.collect(output, plan.items(plan.total, "cpu"))
+        if values.shape[0] != plan.total:
+            raise CannotSpawnError(
+                f"the model returned {values.shape[0]} rows where {plan.total} were expected"
+            )
+        _self_check(values[: self.n_items], self.baseline)
+        self.sweep.trace.engine["spawn"] += 1
+        return torch.stack([values[plan.rows(i)] for i in range(len(conditions))])
+
+    def _pass(self, edits: Sequence[_Edit]) -> Any:
+        """One forward pass under edits; every edited site must be hit."""
+        by_site: dict[SiteKey, list[_Edit]] = {}
+        for edit in edits:
+            by_site.setdefault(edit.head.site.key, []).append(edit)
+        hit: set[SiteKey] = set()
+
+        def handle(call: AttentionCall) -> Tensor | None:
+            if call.site not in by_site:
+                return None
+            hit.add(call.site)
+            return apply_edits(call, by_site[call.site], self.state, self.donors)
+
+        sites = {e.head.site.key: e.head.site for e in edits}
+        projections = [s.projection for s in sites.values() if s.projection is not None]
+        with watching(
+            self.sweep.model,
+            handle,
+            modules=[s.key.module for s in sites.values()],
+            projections=projections,
+            early_bound=self.sweep.table.early_bound,
+        ):
+            output = self.sweep.model(**self.inputs)
+        for key, site in sites.items():
+            if key not in hit:
+                raise SiteNotHitError(
+                    f"{site.address}: its attention ({site.engine}) was never computed in this forward pass; "
+                    f"{len(hit)} of {len(sites)} requested sites were. Is the branch dead for this input?"
+                )
+        self.sweep.trace.hits.update(s.address for s in sites.values())
+        return output
+
+
+def apply_edits(call: AttentionCall, edits: Sequence[_Edit], state: EditState, donors: Tensor) -> Tensor:
+    """The call's head outputs [rows, heads, queries, dim] with every edit made; others keep their bits."""
+    device = call.out.device
+    by_technique: dict[str, list[_Edit]] = {}
+    for edit in edits:
+        by_technique.setdefault(edit.condition.technique, []).append(edit)
+    out = call.out
+    for name, group in by_technique.items():
+        n_items = group[0].n_items
+        starts = torch.tensor([e.start for e in group], device=device)
+        item = torch.arange(n_items, device=device)
+        pairs = Pairs(
+            call=call,
+            rows=(starts[:, None] + item).flatten(),
+            heads=torch.tensor([e.head.head for e in group], device=device).repeat_interleave(n_items),
+            strength=torch.tensor([e.condition.strength for e in group], device=device).repeat_interleave(
+                n_items
+            ),
+            items=item.repeat(len(group)),
+            donors=(starts[:, None] + donors.to(device)).flatten(),
+        )
+        new = KERNELS[name](pairs, state)
+        out = out.clone() if out is call.out else out
+        out[pairs.rows, pairs.heads] = new.to(out.dtype)
+    return out
+
+
+def _tokens(inputs: Mapping[str, Any], sites: Sequence[Site]) -> int:
+    """Tokens per row: those of the input ids, or those seen when the sites were found."""
+    ids = inputs.get("input_ids")
+    return int(ids.shape[1]) if ids is not None else max(s.queries for s in sites)
+
+
+def _self_check(rows: Tensor, baseline: Tensor) -> None:
+    size = baseline.abs().max().clamp(min=torch.finfo(baseline.dtype).tiny)
+    off = float((rows - baseline).abs().max() / size)
+    if not off <= SELF_CHECK:
+        raise CannotSpawnError(f"untouched rows moved by {off:.1e} in a shared pass")
+
+
+def _is_untouched(condition: Condition) -> bool:
+    return condition.strength == technique_info(condition.technique).untouched
+
+
+def _canonical(condition: Condition) -> tuple[Any, ...]:
+    return [(h.order, h.head) for h in condition.heads], condition.technique, condition.strength
+
+
+def _require_reachable(condition: Condition) -> None:
+    info = technique_info(condition.technique)
+    for head in condition.heads:
+        if head.site.engine == "projection" and info.reads != "out":
+            raise UnsupportedAttentionError(
+                f"{head.name}: attention is written by hand there and only head outputs can be reached; "
+                f"{info.name} needs its {info.reads}. Choose ablate, mean_ablate, resample, scale or noise"
+            )
