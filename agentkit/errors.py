@@ -59,6 +59,10 @@ class TargetChangedError(TargetError):
     """Other bytes stand behind a URI than those a hypothesis or job was registered with."""
 
 
+class TargetModifiedError(TargetError):
+    """A tool wrote to the weights of a target that later jobs would have used."""
+
+
 class StatsError(AgentkitError):
     """A statistical claim is not well posed (range, direction, effect of interest)."""
 
@@ -91,6 +95,10 @@ class WorkerError(AgentkitError):
 
 class UnsatisfiableError(WorkerError):
     """No worker that could ever exist here satisfies the job's resources."""
+
+
+class NondeterministicError(WorkerError):
+    """Two workers computed different values for one cell of a tool that promises equal ones."""
 
 
 class CampaignLockedError(LedgerError):

@@ -1,0 +1,139 @@
+"""What all worker tests need: jobs for the test tools, and a way to run them to their end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agentkit import Unit
+from agentkit.plugins import load_plugins
+from agentkit.seeds import derive_seed
+from agentkit.workers import JobSpec, WorkersConfig, open_executor
+
+HERE = Path(__file__).parent
+MODULE = "tools_for_tests"
+sys.path.insert(0, str(HERE))
+
+
+@pytest.fixture(scope="session")
+def plugins():
+    return load_plugins(modules=[MODULE])
+
+
+def make_units(count, first=0):
+    return tuple(Unit(index=i, seed=derive_seed("test", i)) for i in range(first, first + count))
+
+
+@pytest.fixture
+def make_job(plugins):
+    """`make_job("doses", units=4, doses=(1.0,), job={"timeout_s": 2})`."""
+
+    def make(tool, units=1, job=None, **params):
+        found = plugins.tool(tool)
+        parsed = found.parse(params).model_dump(mode="json")
+        fields = {
+            "plugin": MODULE,
+            "tool": tool,
+            "version": found.version,
+            "source_sha256": found.source_sha256,
+            "params": parsed,
+            "units": make_units(units) if isinstance(units, int) else units,
+            "targets": plugins.fingerprints(plugins.target_uris(parsed)),
+            "resources": found.resources,
+            "run": "r1",
+        }
+        return JobSpec(**{**fields, **(job or {})})
+
+    return make
+
+
+class Ran:
+    """The events of one job that ran to its end."""
+
+    def __init__(self, events):
+        self.events = events
+
+    @property
+    def end(self):
+        return self.events[-1].data
+
+    @property
+    def status(self):
+        return self.end["status"]
+
+    def of(self, kind):
+        return [e for e in self.events if e.kind == kind]
+
+    def outcomes(self):
+        """`{unit: status}`."""
+        return {u: e.data["status"] for e in self.of("units") for u in e.data["units"]}
+
+    def tables(self):
+        return [e.table() for e in self.of("units") if e.data["status"] == "ok"]
+
+    def text(self, stream="stdout"):
+        return "".join(e.data["text"] for e in self.of("log") if e.data["stream"] == stream)
+
+
+def run_jobs(executor, jobs, limit_s=60.0, while_running=None):
+    """Submit jobs and collect their events until each has ended; returns `Ran` in the order of the jobs."""
+    for job in jobs:
+        executor.submit(job)
+    collected = {job.job_id: [] for job in jobs}
+    left, give_up = set(collected), time.monotonic() + limit_s
+    while left:
+        assert time.monotonic() < give_up, f"{len(left)} jobs did not end; {executor.capacity()}"
+        for event in executor.events(0.5):
+            collected[event.job_id].append(event)
+            if event.kind == "end":
+                left.discard(event.job_id)
+            if while_running:
+                while_running(event)
+    return [Ran(collected[job.job_id]) for job in jobs]
+
+
+def run_job(executor, job, **options):
+    return run_jobs(executor, [job], **options)[0]
+
+
+@pytest.fixture(scope="session")
+def run():
+    return run_job
+
+
+@pytest.fixture(scope="session")
+def run_all():
+    return run_jobs
+
+
+@pytest.fixture(scope="module")
+def open_workers(tmp_path_factory):
+    """Open executors that are closed when the module's tests are done."""
+    opened = []
+
+    def open_(text="local:1", **config):
+        values = {**WorkersConfig.parse(text).model_dump(), "memory": 2 << 30, **config}
+        executor = open_executor(
+            WorkersConfig.from_mapping(values),
+            modules=[MODULE],
+            artifacts=tmp_path_factory.mktemp("artifacts"),
+        )
+        opened.append(executor)
+        return executor
+
+    yield open_
+    for executor in opened:
+        executor.close(grace_s=1)
+
+
+@pytest.fixture(scope="module")
+def local(open_workers):
+    return open_workers("local:1")
+
+
+@pytest.fixture(scope="module", params=["inline", "local:1"])
+def executor(request, open_workers):
+    return open_workers(request.param)
