@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from agentkit import BASELINE, Measurements
-from agentkit_input_noise import keyed, sweep
+from agentkit_input_noise import curve_files, keyed, sweep
 from agentkit_input_noise.embeddings import Vectors, embed, embed_clean
 from agentkit_input_noise.errors import NothingPerturbedError
 from agentkit_input_noise.letters import LetterNoise, Noised
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from agentkit import Context, Unit
+    from agentkit import Context, Metric, Unit
     from agentkit_input_noise.text_tool import TextNoise
 
 UNITS_AT_ONCE = 16
@@ -28,13 +28,23 @@ UNITS_AT_ONCE = 16
 METRICS = ("recall_at_1", "margin", "cosine", "edit_rate")
 
 
-class Score(NamedTuple):
-    """Means over one unit's items in one condition, in the order of `METRICS`."""
+class Landing(NamedTuple):
+    """Where one condition's queries land among the candidates, each of shape (items,).
 
-    recall_at_1: float
-    margin: float
-    cosine: float
-    edit_rate: float
+    Attributes:
+        to_right: cosine to the right candidate.
+        to_wrong: largest cosine to a wrong one.
+        wrong: index of that wrong candidate.
+    """
+
+    to_right: NDArray[np.float64]
+    to_wrong: NDArray[np.float64]
+    wrong: NDArray[np.int64]
+
+    def means(self, edit_rate: float) -> tuple[float, float, float, float]:
+        """Means over the items, in the order of `METRICS`."""
+        lead = (self.to_right - self.to_wrong) / 2
+        return float((lead > 0).mean()), float(lead.mean()), float(self.to_right.mean()), edit_rate
 
 
 @dataclass(frozen=True)
@@ -56,11 +66,14 @@ class Question:
     lot: NDArray[np.int64]
 
 
-def measure(params: TextNoise, units: Sequence[Unit], ctx: Context) -> Measurements:
+def measure(
+    params: TextNoise, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]
+) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
     encoder, data = ctx.target(params.target), ctx.target(params.data)
     conditions = sweep.all_wanted(params.kinds, params.strengths, ctx)
     values = np.zeros((len(METRICS), len(units), len(conditions)))
+    examples: dict[str, list[dict[str, Any]]] = {}
     for start in range(0, len(units), UNITS_AT_ONCE):
         part = units[start : start + UNITS_AT_ONCE]
         questions = [ask(params, unit, data, ctx) for unit in part]
@@ -68,9 +81,15 @@ def measure(params: TextNoise, units: Sequence[Unit], ctx: Context) -> Measureme
         texts = (t for q in questions for group in q.queries.values() for t in group if t not in clean)
         vectors = embed(encoder, texts, ctx.batch)
         for u, question in enumerate(questions, start):
-            values[:, u] = np.array([score(question, c, clean, vectors) for c in conditions]).T
+            landed = {c: land(question, c, clean, vectors) for c in conditions}
+            values[:, u] = np.array([landing.means(question.edit_rate[c]) for c, landing in landed.items()]).T
+            examples = examples or {c: shown(question, c, landing) for c, landing in landed.items()}
         ctx.progress(min(start + UNITS_AT_ONCE, len(units)), len(units))
-    return Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    drawn = [m for m in metrics if m.name in ("recall_at_1", "margin")]
+    curve_files.write(ctx, table, curve_files.Sweep(params.kinds, params.strengths, drawn), units)
+    curve_files.write_examples(ctx, examples)
+    return table
 
 
 def ask(params: TextNoise, unit: Unit, data: Any, ctx: Context) -> Question:
@@ -110,8 +129,8 @@ def measured_rate(noised: Noised, kind: str) -> float:
     return float(noised.edited.sum()) / editable
 
 
-def score(question: Question, condition: str, clean: Vectors, vectors: Vectors) -> Score:
-    """Where one condition's queries land among the candidates.
+def land(question: Question, condition: str, clean: Vectors, vectors: Vectors) -> Landing:
+    """Cosines of one condition's queries to the candidates.
 
     The matrix product has the same shape in every call with the same params: its last bits may not depend
     on which conditions were asked for together.
@@ -124,13 +143,28 @@ def score(question: Question, condition: str, clean: Vectors, vectors: Vectors) 
     cosines = np.clip(rows @ pool.T, -1, 1)
     same = np.array([question.candidates[k] == q for k, q in zip(right.tolist(), queries, strict=True)])
     cosines[at[same], right[same]] = 1.0  # a text's cosine to itself, whatever the rounding
-    to_right = cosines[at, right]
-    wrong = cosines.copy()
-    wrong[at, right] = -np.inf
-    margin = (to_right - wrong.max(axis=1)) / 2
-    return Score(
-        recall_at_1=float((margin > 0).mean()),
-        margin=float(margin.mean()),
-        cosine=float(to_right.mean()),
-        edit_rate=question.edit_rate[condition],
-    )
+    to_right = cosines[at, right].copy()
+    cosines[at, right] = -np.inf
+    wrong = cosines.argmax(axis=1)
+    return Landing(to_right, cosines[at, wrong], wrong)
+
+
+def shown(question: Question, condition: str, landing: Landing) -> list[dict[str, Any]]:
+    """The first items of one condition: the clean text, the query, what was found, and whether it is right."""
+    texts = question.candidates
+    return [
+        {
+            "before": texts[answer],
+            "after": query,
+            "found": texts[answer] if lead > 0 else texts[wrong],
+            "right": bool(lead > 0),
+        }
+        for answer, query, lead, wrong in zip(
+            question.answers.tolist()[: curve_files.EXAMPLES],
+            question.queries[condition],
+            (landing.to_right - landing.to_wrong).tolist(),
+            landing.wrong.tolist(),
+            strict=False,
+        )
+        if condition != CHANCE
+    ]

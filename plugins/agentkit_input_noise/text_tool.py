@@ -57,8 +57,10 @@ def noise_text(params: TextNoise, units: Sequence[Unit], ctx: Context) -> agentk
 
     Metrics, means over the unit's items: `recall_at_1` (the right text is strictly nearest), `margin`
     ((cosine to the right text - largest cosine to a wrong one) / 2), `cosine` (to the right text) and
-    `edit_rate` (measured share of editable places that was edited).
+    `edit_rate` (measured share of editable places that was edited). A call for all conditions also stores
+    curve.json and curve.svg (fits, ED50, intervals: descriptive), strength.json, contrasts.json (claims to
+    register) and examples.json.
     """
     from agentkit_input_noise import linkage
 
-    return linkage.measure(params, units, ctx)
+    return linkage.measure(params, units, ctx, noise_text.metrics)

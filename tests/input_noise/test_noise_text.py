@@ -161,3 +161,36 @@ def test_an_encoder_that_returns_too_few_rows_is_refused(run):
 
     with pytest.raises(TargetError, match=r"shape \(1, 3\)"):
         run(model=Short())
+
+
+def test_an_exploration_leaves_curves_claims_strengths_and_examples(make_context, encoder, addresses, units):
+    context = make_context({"minilm:": encoder, "addresses:": addresses})
+    table = noise_text(noise_text.parse(PARAMS), units, context)
+    files = context.artifacts
+    assert sorted(files) == ["contrasts.json", "curve.json", "curve.svg", "examples.json", "strength.json"]
+    curve = files["curve.json"]["recall_at_1"]["typos"]
+    assert curve["strengths"] == [0, 0.1, 0.4]
+    assert curve["mean"][1] == pytest.approx(table.column("recall_at_1", "typos=0.1").mean())
+    assert curve["logistic"] is None  # three strengths are too few for four parameters
+    assert files["strength.json"][0]["requested"] == 0.1
+    assert {"ED50 of typos < 0.1", "trend of delete", "area of typos minus delete"} <= {
+        row["claim"] for row in files["contrasts.json"]
+    }
+    assert files["examples.json"]["baseline"][0]["right"]
+    assert len(files["examples.json"]["typos=0.4"]) == 5
+    assert "<svg" in files["curve.svg"]
+
+
+def test_equal_explorations_leave_equal_files(make_context, encoder, addresses, units):
+    both = []
+    for _ in range(2):
+        context = make_context({"minilm:": encoder, "addresses:": addresses})
+        noise_text(noise_text.parse(PARAMS), units, context)
+        both.append(context.artifacts)
+    assert both[0] == both[1]
+
+
+def test_a_confirmation_leaves_no_curve(make_context, encoder, addresses, units):
+    context = make_context({"minilm:": encoder, "addresses:": addresses}, {"baseline", "typos=0.4"})
+    noise_text(noise_text.parse(PARAMS), units, context)
+    assert context.artifacts == {}

@@ -1,0 +1,145 @@
+"""The files that a sweep leaves beside its measurements: curves, figure, measured strength, claims, examples."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from agentkit import BASELINE
+from agentkit_input_noise.contrasts import ready_made
+from agentkit_input_noise.dose_response import Curve, describe
+from agentkit_input_noise.sweep import CHANCE, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from agentkit import Context, Measurements, Metric, Unit
+
+LEAST_UNITS = 2
+"""A curve with intervals needs at least two units."""
+
+EXAMPLES = 5
+
+
+class Sweep(NamedTuple):
+    """What a curve is drawn from.
+
+    Attributes:
+        kinds: kinds of noise.
+        strengths: positive strengths that every kind was measured at.
+        metrics: metrics to draw, the main one first.
+        controls: for a kind, the kind that stands beside it as its matched-size control.
+    """
+
+    kinds: Sequence[str]
+    strengths: Sequence[float]
+    metrics: Sequence[Metric]
+    controls: dict[str, str] = {}  # noqa: RUF012 - never written
+
+
+def write(ctx: Context, table: Measurements, sweep: Sweep, units: Sequence[Unit]) -> None:
+    """Store `curve.json`, `curve.svg`, `strength.json` and `contrasts.json` of a whole exploration.
+
+    Nothing is written for a call that was asked for some conditions only (a confirmation, a part of a split
+    run) or that has fewer than two units.
+    """
+    if ctx.conditions is not None or len(units) < LEAST_UNITS:
+        return
+    curves = {m.name: _curves(table, sweep, m, units) for m in sweep.metrics}
+    ctx.artifact("curve.json", {m: {k: c.to_json() for k, c in of.items()} for m, of in curves.items()})
+    ctx.artifact("curve.svg", draw(curves, sweep))
+    ctx.artifact("contrasts.json", [row for m in sweep.metrics for row in _claims(table, sweep, m)])
+    if "edit_rate" in table.metrics:
+        ctx.artifact("strength.json", _measured_strength(table, sweep))
+
+
+def write_examples(ctx: Context, examples: dict[str, list[dict[str, Any]]]) -> None:
+    """Store up to five before / after / prediction triples a condition as `examples.json`."""
+    if ctx.conditions is None:
+        ctx.artifact("examples.json", {name: rows[:EXAMPLES] for name, rows in examples.items()})
+
+
+def _curves(table: Measurements, sweep: Sweep, metric: Metric, units: Sequence[Unit]) -> dict[str, Curve]:
+    """One falling curve a kind; a metric where lower is better is turned for the fit and turned back."""
+    sign = -1.0 if metric.higher_is_better is False else 1.0
+    strengths = np.array([0.0, *sorted(sweep.strengths)])
+    floor: NDArray[np.float64] | float = sign * ((metric.low if sign > 0 else metric.high) or 0.0)
+    if CHANCE in table.conditions and not np.isnan(table.column(metric.name, CHANCE)).any():
+        floor = sign * table.column(metric.name, CHANCE)
+    found = {}
+    for kind in sweep.kinds:
+        names = [BASELINE, *(name_of(kind, s) for s in strengths[1:])]
+        levels = sign * np.stack([table.column(metric.name, name) for name in names], axis=1)
+        fit = describe(strengths, levels, floor, rng=units[0].rng("curve.bootstrap"))
+        found[kind] = fit if sign > 0 else fit.turned()
+    return found
+
+
+def _claims(table: Measurements, sweep: Sweep, metric: Metric) -> list[dict[str, Any]]:
+    if not metric.bounded:
+        return []
+    assert metric.low is not None  # noqa: S101 - bounded says so
+    assert metric.high is not None  # noqa: S101
+    means = {c: float(table.column(metric.name, c).mean()) for c in table.conditions}
+    levels = {c: level for c, level in means.items() if not np.isnan(level)}
+    return ready_made(
+        sweep.kinds, sweep.strengths, metric.name, metric.low, metric.high, levels,
+        falls=metric.higher_is_better is not False, controls=sweep.controls,
+    )  # fmt: skip
+
+
+def _measured_strength(table: Measurements, sweep: Sweep) -> list[dict[str, Any]]:
+    return [
+        {
+            "condition": name_of(kind, strength),
+            "requested": strength,
+            "measured": float(table.column("edit_rate", name_of(kind, strength)).mean()),
+            "measured_per_unit": table.column("edit_rate", name_of(kind, strength)).tolist(),
+        }
+        for kind in sweep.kinds
+        for strength in sorted(sweep.strengths)
+    ]
+
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette: told apart by people who do not see all colours."""
+
+
+def draw(curves: dict[str, dict[str, Curve]], sweep: Sweep) -> str:
+    """One panel a metric as SVG text; equal curves give equal bytes."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "agentkit", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(4.6 * len(curves), 3.4), layout="constrained")
+        panels = figure.subplots(1, len(curves), squeeze=False)[0]
+        for axes, (metric, of) in zip(panels, curves.items(), strict=True):
+            for colour, (kind, curve) in zip(COLOURS * 3, of.items(), strict=False):
+                _draw_curve(axes, curve, kind, colour)
+            floor = next(iter(of.values())).floor
+            axes.axhline(floor, color="0.6", lw=0.8, ls=":", label="chance or floor")
+            axes.set_xlabel("strength")
+            axes.set_ylabel(metric)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False, fontsize=7)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+def _draw_curve(axes: Any, curve: Curve, kind: str, colour: str) -> None:
+    low, high = curve.interval
+    axes.errorbar(
+        curve.strengths, curve.mean, yerr=np.abs(np.stack([curve.mean - low, high - curve.mean])), fmt="o",
+        ms=3.5, lw=1, color=colour, label=f"{kind} (mean, 95 % bootstrap)",
+    )  # fmt: skip
+    axes.plot(curve.strengths, curve.isotonic, lw=0.8, ls="--", color=colour)
+    if curve.logistic is not None:
+        fine = np.linspace(0, curve.strengths[-1], 200)
+        axes.plot(fine, curve.logistic.at(fine), lw=1.2, color=colour)
+    if curve.ed50 is not None and curve.ed50.strength is not None:
+        axes.axvline(curve.ed50.strength, lw=0.8, ls="-.", color=colour, label=f"ED50 {curve.ed50}")
