@@ -1,0 +1,219 @@
+"""Everything a report takes from the ledger, read once: no other module of the report asks the store."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agentkit.errors import StatsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from agentkit.ledger import Campaign, Hypothesis, Run, Status, VerdictRow
+    from agentkit.measurements import Measurements
+    from agentkit.stats.claims import Claim
+
+PATH_POINTS = 60
+"""Most points at which evidence is computed for its figure."""
+
+_FROM_SPEC = (
+    "tool", "params", "contrast", "metric", "direction", "null", "sesoi", "test", "interval", "max_units",
+)  # fmt: skip
+_FROM_VERDICT = ("estimate", "lo", "hi", "log_e", "level", "k_star", "units", "failed")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One frozen hypothesis and what the ledger says of it now.
+
+    `lo`, `hi` are the ends of C(level), None where there is no bound; `log_e` is None for `invalid`.
+    """
+
+    ref: str
+    """`H3`: the id that prose cites and that can be typed back."""
+    state: str
+    close_reason: str
+    as_of_seq: int | None
+    """Event of the chain that the verdict was computed at; None when none is stored."""
+    tool: str
+    params: Mapping[str, Any]
+    targets: tuple[str, ...]
+    contrast: Mapping[str, float]
+    metric: str
+    metric_range: tuple[float | None, float | None]
+    direction: str
+    null: float
+    sesoi: float
+    test: str
+    interval: str
+    max_units: int
+    weight: float
+    label: str
+    reason: str
+    estimate: float | None
+    lo: float | None
+    hi: float | None
+    log_e: float | None
+    level: float
+    k_star: int
+    units: int
+    failed: int
+    path: tuple[tuple[int, ...], tuple[float, ...]]
+    """Units, and log e after so many of them."""
+    unadjusted: tuple[float | None, float | None]
+    """C(alpha): the interval this hypothesis would have alone, not adjusted for selection."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether units may still be added."""
+        return self.state != "closed"
+
+    @property
+    def decided(self) -> bool:
+        """Whether the label says something about the claim."""
+        return self.label in ("supported", "contradicted", "equivalent")
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """One explore run: never evidence."""
+
+    ref: str
+    tool: str
+    tool_version: str
+    params: Mapping[str, Any]
+    units: int
+    failed: int
+    measurements: Measurements | None
+    """None when no unit came back."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A campaign as a report shows it."""
+
+    key: str
+    alpha: float
+    max_hypotheses: int
+    seed_origin: str
+    head: str
+    n_campaigns: int
+    findings: tuple[Finding, ...]
+    explorations: tuple[Exploration, ...]
+    n_confirm_runs: int
+    attempts: Mapping[str, int]
+    """How attempts of all runs ended: status to count."""
+    explore_units: Mapping[str, int]
+    confirm_units: Mapping[str, int]
+    """How units came back: status to count."""
+    tools: tuple[tuple[str, str, str], ...]
+    """Tool, its version, where it came from; in order of tool."""
+
+
+def evidence_path(
+    claim: Claim, values: NDArray[np.float64], failed: NDArray[np.bool_]
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Log e after 1, 2, ... units (at most `PATH_POINTS` of them), by the rule that the verdict itself uses."""
+    from agentkit.stats.verdicts import evidence_of
+
+    n = len(values)
+    step = max(1, -(-n // PATH_POINTS))
+    units = sorted({*range(step, n + 1, step), n} - {0})
+    try:
+        found = evidence_of([claim] * len(units), [values[:k] for k in units], [failed[:k] for k in units])
+    except StatsError:  # a value out of range: the verdict is `invalid` and says so
+        return (), ()
+    return tuple(units), tuple(e.log_e for e in found)
+
+
+def canonical(params: Mapping[str, Any]) -> str:
+    """Params on one line, keys sorted."""
+    return json.dumps(dict(params), sort_keys=True, ensure_ascii=False)
+
+
+def read_findings(campaign: Campaign) -> tuple[Finding, ...]:
+    """Every frozen hypothesis with its newest verdict, in order of registration.
+
+    An open one is `inconclusive`, reason `open`, whatever its units so far would say: nobody has closed it.
+    """
+    verdicts = {row.hypothesis: row for row in campaign.verdicts()}
+    return tuple(_finding(campaign, h, verdicts.get(h.id)) for h in campaign.hypotheses())
+
+
+def read_facts(campaign: Campaign) -> Facts:
+    """What the report needs, from one campaign."""
+    findings = read_findings(campaign)
+    runs = campaign.runs()
+    explored = [run for run in runs if run.phase == "explore"]
+    return Facts(
+        key=campaign.key,
+        alpha=campaign.alpha,
+        max_hypotheses=campaign.max_hypotheses,
+        seed_origin=campaign.seed_origin,
+        head=campaign.head(),
+        n_campaigns=len(campaign.ledger.campaigns()),
+        findings=findings,
+        explorations=tuple(_exploration(run) for run in explored),
+        n_confirm_runs=len(runs) - len(explored),
+        attempts=Counter(attempt.status or "unfinished" for run in runs for attempt in run.attempts()),
+        explore_units=Counter(status for run in explored for status in run.outcomes().values()),
+        confirm_units=Counter(
+            status for run in runs if run.phase == "confirm" for status in run.outcomes().values()
+        ),
+        tools=_tools(campaign, runs),
+    )
+
+
+def _finding(campaign: Campaign, hypothesis: Hypothesis, verdict: VerdictRow | None) -> Finding:
+    from agentkit.stats.verdicts import judge
+
+    spec, sample, state = hypothesis.spec, hypothesis.sample(), hypothesis.state
+    said: VerdictRow | Status = verdict or campaign.status(hypothesis)
+    invalid = said.label == "invalid"
+    is_open = state != "closed" and not invalid
+    alone = None if invalid else judge(spec.claim, sample.values, sample.failed, campaign.alpha)
+    return Finding(
+        ref=hypothesis.ref,
+        state=state,
+        close_reason=hypothesis.close_reason or "",
+        as_of_seq=verdict.as_of_seq if verdict else None,
+        weight=hypothesis.weight,
+        targets=tuple(sorted(spec.targets)),
+        metric_range=(spec.low, spec.high),
+        label="inconclusive" if is_open else said.label,
+        reason="open" if is_open else said.reason,
+        path=((), ()) if invalid else evidence_path(spec.claim, sample.values, sample.failed),
+        unadjusted=(None, None) if alone is None else (alone.lo, alone.hi),
+        **{name: getattr(spec, name) for name in _FROM_SPEC},
+        **{name: getattr(said, name) for name in _FROM_VERDICT},
+    )
+
+
+def _exploration(run: Run) -> Exploration:
+    outcomes = run.outcomes()
+    ok = sum(status == "ok" for status in outcomes.values())
+    return Exploration(
+        ref=run.ref,
+        tool=run.tool,
+        tool_version=run.tool_version,
+        params=run.params,
+        units=ok,
+        failed=len(outcomes) - ok,
+        measurements=run.measurements() if ok else None,
+    )
+
+
+def _tools(campaign: Campaign, runs: Sequence[Run]) -> tuple[tuple[str, str, str], ...]:
+    """Tool, version and where it came from, each combination once."""
+    origin = {
+        (h.spec.tool, h.spec.tool_version): f"{h.spec.distribution} {h.spec.distribution_version}"
+        for h in campaign.hypotheses()
+    }
+    used = {(run.tool, run.tool_version): f"plugin {run.plugin}" for run in runs} | origin
+    return tuple((tool, version, source) for (tool, version), source in sorted(used.items()))
