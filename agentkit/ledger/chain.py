@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 EVENT = models.table(models.EventTable)
-MODEL_OF = {
+MODEL_OF: dict[str, type[models.Row]] = {
     "freeze": models.HypothesisTable,
     "close": models.HypothesisTable,
     "run": models.RunTable,
@@ -116,10 +116,18 @@ def body(kind: str, row: Mapping[str, Any], **parts: Iterable[Sequence[Any]]) ->
         parts: the rows it owns, in order: `units` (unit, seed, retry), `measurements` (condition, metric, value),
             `artifacts` (name, sha256, size, media type).
     """
+    row = {name: _unsigned_zero(value) for name, value in row.items()}
     if kind == "freeze":
         own = {name: value for name, value in row.items() if name not in CLOSING}
     elif kind == "close":
         own = {name: row[name] for name in ("id", "closed_at", "close_reason")}
     else:
-        own = dict(row)
-    return own | {name: [list(part) for part in rows] for name, rows in parts.items()}
+        own = row
+    return own | {
+        name: [[_unsigned_zero(value) for value in part] for part in rows] for name, rows in parts.items()
+    }
+
+
+def _unsigned_zero(value: Any) -> Any:
+    """-0.0 as 0.0, which is what SQLite gives back for it."""
+    return value + 0.0 if isinstance(value, float) else value

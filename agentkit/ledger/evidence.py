@@ -40,18 +40,19 @@ _VALUES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sample:
     """The units of one hypothesis that may be looked at, in unit order.
 
     `values` holds D (0 at failed units), `failed` marks units without one; `invalid` says why the rows themselves
-    make the hypothesis invalid, or is None; `sha256` is the hash of all of it.
+    make the hypothesis invalid, or is None; `sha256` is the hash of all of it; `log_e` is filled in when first asked.
     """
 
     values: NDArray[np.float64]
     failed: NDArray[np.bool_]
     invalid: str | None
     sha256: str
+    log_e: float | None = None
 
 
 def sample_of(connection: sa.Connection, hypothesis: int, spec: Spec) -> Sample:
@@ -84,7 +85,9 @@ def _visible(units: Sequence[Any]) -> list[Any]:
 
 
 def _difference(spec: Spec, measured: dict[str, float]) -> float:
-    return math.fsum(coefficient * measured[condition] for condition, coefficient in spec.contrast.items())
+    return (
+        math.fsum(coefficient * measured[condition] for condition, coefficient in spec.contrast.items()) + 0.0
+    )
 
 
 def verdicts_of(

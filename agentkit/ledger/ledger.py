@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
@@ -14,12 +13,15 @@ from agentkit.ledger.campaign import CAMPAIGN, PROCEDURE, Campaign
 from agentkit.ledger.clock import now
 from agentkit.ledger.hypothesis import HYPOTHESIS, Hypothesis
 from agentkit.ledger.lease import FileLease
+from agentkit.ledger.query import query
 from agentkit.ledger.runs import RUN, Run, next_id
 from agentkit.ledger.store import Store
-from agentkit.ledger.values import CampaignRow
+from agentkit.ledger.values import CampaignRow, VerifyReport
+from agentkit.ledger.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
 ROOT_BITS = 128
@@ -99,7 +101,8 @@ class Ledger:
 
     def _campaign_row(self, condition: sa.ColumnElement[bool]) -> Mapping[str, Any] | None:
         with self.store.read() as connection:
-            return connection.execute(sa.select(CAMPAIGN).where(condition)).mappings().one_or_none()
+            row = connection.execute(sa.select(CAMPAIGN).where(condition)).mappings().one_or_none()
+        return None if row is None else dict(row)
 
     def _campaign(self, row: Mapping[str, Any]) -> Campaign:
         if row["id"] not in self._open:
@@ -137,6 +140,20 @@ class Ledger:
             for row in rows
         ]
 
+    def verify(self, *, anchor: str | None = None) -> VerifyReport:
+        """Check rules, chains, every sealed row, every seed and every verdict; `anchor` is a head noted elsewhere.
+
+        Raises:
+            VerificationError: naming the first row that is not what was sealed.
+        """
+        return verify(self.store, anchor)
+
+    def query(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), **limits: Any
+    ) -> list[dict[str, Any]]:
+        """Rows of one SELECT, read on a connection that can do nothing else (limits: see `query`)."""
+        return query(self.store, sql, parameters, **limits)
+
     # ---- by reference
 
     def hypothesis(self, ref: int | str) -> Hypothesis:
@@ -161,7 +178,7 @@ class Ledger:
         if row is None:
             have = f"the last one is {what[-len(str(id)) - 1]}{last}" if last else "it has none"
             raise LedgerError(f"no {what} in {self.url}; {have}")
-        return self._campaign(row)
+        return self._campaign(dict(row))
 
 
 def _campaign_values(name: str, alpha: float, max_hypotheses: int, root_seed: int | None) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from sqlmodel import Field, SQLModel
 REGISTRY = registry()
 """Private, so that a user's own SQLModel tables neither clash with ours nor land in our file."""
 
-REAL = sa.Double().with_variant(sa.REAL(), "sqlite")
-BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+REAL: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
+BIG: sa.types.TypeEngine[int] = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 class Row(SQLModel, registry=REGISTRY):
@@ -51,12 +51,12 @@ def integer(**options: Any) -> Any:
 
 def big(**options: Any) -> Any:
     """A 64-bit integer column: seeds and sequence numbers."""
-    return Field(sa_type=BIG, **options)  # type: ignore[call-overload]  # a type instance is fine for SQLAlchemy
+    return Field(sa_type=BIG, **options)
 
 
 def real(**options: Any) -> Any:
     """A double precision column."""
-    return Field(sa_type=REAL, **options)  # type: ignore[call-overload]  # a type instance is fine for SQLAlchemy
+    return Field(sa_type=REAL, **options)
 
 
 class CampaignTable(Row, table=True):

@@ -187,17 +187,18 @@ def _append_only_rules() -> list[Rule]:
 
 def _keys(table: sa.Table) -> list[tuple[str, ...]]:
     """Primary key and unique keys, by column name."""
-    unique = [c for c in table.constraints if isinstance(c, sa.UniqueConstraint)]
-    indexes = [i for i in table.indexes if i.unique]
-    keys = [tuple(c.name for c in k.columns) for k in (table.primary_key, *unique, *indexes)]
-    keys += [(c.name,) for c in table.columns if c.unique]
+    constraints = [
+        c for c in table.constraints if isinstance(c, sa.UniqueConstraint | sa.PrimaryKeyConstraint)
+    ]
+    keys = [tuple(column.name for column in constraint.columns) for constraint in constraints]
+    keys += [tuple(str(column.name) for column in index.columns) for index in table.indexes if index.unique]
     return sorted(set(keys), key=lambda k: (len(k), k))
 
 
 def _taken(table: str, key: tuple[str, ...]) -> Case:
     match = " AND ".join(f'old."{c}" = NEW."{c}"' for c in key)
     return Case(
-        f'EXISTS (SELECT 1 FROM "{table}" old WHERE {match})',
+        f'EXISTS (SELECT 1 FROM "{table}" old WHERE {match})',  # noqa: S608 - names of our own tables
         f"{table} is append-only ({', '.join(key)} is taken)",
     )
 
@@ -207,7 +208,7 @@ def _sealed(table: str) -> list[Case]:
     owner = {"measurement": "outcome", "outcome_artifact": "outcome", "run_unit": "run"}.get(table)
     if owner is None:
         return []
-    sealed = f"EXISTS (SELECT 1 FROM event e WHERE e.kind = '{owner}' AND e.ref = NEW.{owner})"
+    sealed = f"EXISTS (SELECT 1 FROM event e WHERE e.kind = '{owner}' AND e.ref = NEW.{owner})"  # noqa: S608 - names of our own tables
     return [Case(sealed, f"the {owner} of this {table} is sealed")]
 
 
@@ -235,7 +236,7 @@ def _budget_rules() -> list[Rule]:
             "INSERT",
             (
                 Case(
-                    f"{asked} + NEW.cost > (SELECT h.budget FROM holdout h WHERE h.id = NEW.holdout)",
+                    f"{asked} + NEW.cost > (SELECT h.budget FROM holdout h WHERE h.id = NEW.holdout)",  # noqa: S608 - names of our own tables
                     "the budget of this holdout is spent",
                 ),
             ),
@@ -329,7 +330,7 @@ def _fence_rules() -> list[Rule]:
 
 def _chain_rules() -> list[Rule]:
     newest = "(SELECT max(e.seq) FROM event e WHERE e.campaign = NEW.campaign)"
-    last_hash = f"(SELECT e.hash FROM event e WHERE e.campaign = NEW.campaign AND e.seq = {newest})"
+    last_hash = f"(SELECT e.hash FROM event e WHERE e.campaign = NEW.campaign AND e.seq = {newest})"  # noqa: S608 - names of our own tables
     return [
         Rule(
             "AK008",
@@ -405,7 +406,7 @@ def installed(connection: sa.Connection) -> dict[str, str]:
         "FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid "
         "WHERE NOT t.tgisinternal AND t.tgname ~ '^ak[0-9]{3}_' AND c.relnamespace = current_schema()::regnamespace"
     )
-    return {name: body for name, body in rows}
+    return {name: body for name, body in rows}  # noqa: C416 - rows are not pairs to mypy
 
 
 def expected(dialect: str) -> dict[str, str]:

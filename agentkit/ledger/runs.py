@@ -13,13 +13,13 @@ from agentkit.ledger import chain, models
 from agentkit.ledger.clock import now
 from agentkit.ledger.values import MESSAGE_CHARACTERS, Attempt, UnitOutcome
 from agentkit.measurements import Measurements
-from agentkit.types import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentkit.ledger.campaign import Campaign
     from agentkit.ledger.spec import Spec
+    from agentkit.types import Unit
 
 RUN = models.table(models.RunTable)
 RUN_UNIT = models.table(models.RunUnitTable)
@@ -79,10 +79,10 @@ class Run:
         store = self.campaign.ledger.store
         with store.write() as connection:
             fence = int(connection.execute(_NEWEST_FENCE, {"run": self.id}).scalar_one()) + 1
-            row = {"id": next_id(connection, ATTEMPT), "run": self.id, "fence": fence}
-            row |= {"worker": worker, "begun_at": now()}
+            id = next_id(connection, ATTEMPT)
+            row = {"id": id, "run": self.id, "fence": fence, "worker": worker, "begun_at": now()}
             connection.execute(ATTEMPT.insert(), row)
-            self.campaign.seal(connection, [chain.Link("attempt", row["id"], chain.body("attempt", row))])
+            self.campaign.seal(connection, [chain.Link("attempt", id, chain.body("attempt", row))])
         return fence
 
     def record(self, fence: int, outcomes: Sequence[UnitOutcome]) -> None:
@@ -120,8 +120,9 @@ class Run:
             self._end(connection, fence, status, error)
 
     def _end(self, connection: sa.Connection, fence: int, status: str, error: str) -> None:
+        id = next_id(connection, ATTEMPT_END)
         row = {
-            "id": next_id(connection, ATTEMPT_END),
+            "id": id,
             "run": self.id,
             "fence": fence,
             "status": status,
@@ -130,7 +131,7 @@ class Run:
             "ended_at": now(),
         }
         connection.execute(ATTEMPT_END.insert(), row)
-        self.campaign.seal(connection, [chain.Link("attempt_end", row["id"], chain.body("attempt_end", row))])
+        self.campaign.seal(connection, [chain.Link("attempt_end", id, chain.body("attempt_end", row))])
 
     def answered(self) -> set[int]:
         """Indices of the units that have an outcome, whatever its status."""
@@ -226,7 +227,7 @@ def write_outcomes(
             "copied_from": copied_from[i] if copied_from else None,
         }
         table = [] if outcome.measurements is None else [r[1:] for r in outcome.measurements.rows()]
-        files = [(a.name, a.sha256, a.size, a.media_type) for a in outcome.artifacts]
+        files = sorted((a.name, a.sha256, a.size, a.media_type) for a in outcome.artifacts)
         rows.append(row)
         artifacts += [(first + i, *file) for file in files]
         measured += [

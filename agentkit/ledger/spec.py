@@ -230,7 +230,7 @@ def _contrast(
 def _finite(field: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise SpecError(f"{field}={value!r}: a finite number is allowed")
-    return float(value)
+    return float(value) + 0.0  # no negative zero: equal specs have one hash
 
 
 def _units(max_units: Any) -> int:

@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -73,6 +74,11 @@ class Store:
         """`sqlite` or `postgresql`."""
         return self.engine.dialect.name
 
+    @property
+    def read_only_uri(self) -> str:
+        """What sqlite3 opens for looking only."""
+        return f"file:{quote(str(Path(self.path or '').absolute()))}?mode=ro"
+
     def _engine(self, url: sa.URL) -> sa.Engine:
         if url.drivername != "sqlite":
             try:
@@ -81,9 +87,7 @@ class Store:
                 raise MissingExtraError(
                     "PostgreSQL needs psycopg; run: pip install 'agentkit-perturb[postgres]'"
                 ) from None
-        assert self.path is not None
-        mode = "ro" if self.readonly else "rwc"
-        target = f"file:{_quoted(self.path)}?mode={mode}"
+        target = self.read_only_uri if self.readonly else self.read_only_uri.replace("?mode=ro", "?mode=rwc")
 
         def connect() -> sqlite3.Connection:
             return sqlite3.connect(
@@ -103,18 +107,17 @@ class Store:
         with translated(self.url):
             self._connection = self.engine.connect()
             if self.dialect == "sqlite":
-                self._recognise_sqlite()
+                self._recognise_sqlite(self._connection)
             with self._transaction("BEGIN" if self.readonly else "BEGIN IMMEDIATE") as connection:
                 schema.bring_up(connection, readonly=self.readonly)
-                if faults := rules.faults(connection):
+                # who only looks may look at a store whose rules were tampered with: verify must name the rows
+                if not self.readonly and (faults := rules.faults(connection)):
                     raise LedgerError(
                         f"{self.url}: {faults[0]} ({len(faults)} in all); nothing was written. "
                         "Somebody altered this database: compare it with a copy, agentkit verify names the damage"
                     )
 
-    def _recognise_sqlite(self) -> None:
-        connection = self._connection
-        assert connection is not None
+    def _recognise_sqlite(self, connection: sa.Connection) -> None:
         application, tables = (
             connection.exec_driver_sql(q).scalar_one()
             for q in ("PRAGMA application_id", "SELECT count(*) FROM sqlite_master")
@@ -248,12 +251,6 @@ def _parse(url: str | Path) -> sa.URL:
     if name != "postgresql":
         raise LedgerError(f"store {name!r} is not supported; write sqlite:///FILE or postgresql://HOST/NAME")
     return parsed.set(drivername="postgresql+psycopg")
-
-
-def _quoted(path: Path) -> str:
-    from urllib.parse import quote
-
-    return quote(str(path.absolute()))
 
 
 def _check_file(path: Path, *, readonly: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
@@ -15,6 +14,8 @@ from agentkit.measurements import Measurements
 from agentkit.plugins import Plugin, Plugins
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agentkit.ledger import Campaign, Hypothesis, Ledger, Run, Spec
 
 DOSES = (0.1, 0.2)

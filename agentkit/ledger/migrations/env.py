@@ -1,0 +1,15 @@
+"""What Alembic runs: the migrations on the connection it was handed, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from agentkit.ledger import models, rules
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=models.METADATA, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()
+rules.install(
+    connection
+)  # a batch change re-creates its table, and SQLite drops the table's triggers with it

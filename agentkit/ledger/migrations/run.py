@@ -1,0 +1,38 @@
+"""Bring a store to the newest schema with Alembic."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+
+logger = logging.getLogger(__name__)
+
+
+def configuration(connection: sa.Connection | None = None) -> Config:
+    """Alembic's settings for our migration folder, without a file."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(connection: sa.Connection, to: str = "head") -> None:
+    """Run the missing migrations in the caller's transaction: all of them or none."""
+    logger.info("upgrading the ledger's schema")
+    command.upgrade(configuration(connection), to)
+
+
+def revisions() -> Sequence[str]:
+    """Every revision from the first to the newest, as the migration files say."""
+    scripts = ScriptDirectory.from_config(configuration())
+    return [script.revision for script in reversed(list(scripts.walk_revisions()))]
