@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from agentkit.tools import Tool
     from agentkit.types import Unit
 
+ROUNDING = 1e-12
+"""Share of a range's larger end by which a value may pass it."""
+
 
 def check_table(tool: Tool, table: object, units: Sequence[Unit]) -> Measurements:
     """`table`, if it is one about exactly these units and the tool's metrics.
@@ -35,13 +38,15 @@ def check_table(tool: Tool, table: object, units: Sequence[Unit]) -> Measurement
 def out_of_range(tool: Tool, table: Measurements) -> dict[int, str]:
     """By unit, the first value outside its metric's declared range, or a baseline that is not the declared one.
 
-    The tool's `atol` is forgiven and nothing else: evidence for a bounded mean relies on the range.
+    The tool's `atol` and the rounding of the range's ends are forgiven, nothing else: evidence for a bounded
+    mean relies on the range.
     """
     faults: dict[int, str] = {}
     metrics = {m.name: m for m in tool.metrics}
     for unit, condition, name, value in table.rows():
         metric = metrics[name]
-        if not metric.contains(value, slack=tool.atol):
+        slack = max(tool.atol, ROUNDING * max(abs(metric.low or 0), abs(metric.high or 0)))
+        if not metric.contains(value, slack=slack):
             fault = f"{name} is {value!r} in condition {condition!r}; declared: {metric}"
         elif (
             condition == BASELINE and metric.baseline is not None and abs(value - metric.baseline) > tool.atol

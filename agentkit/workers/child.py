@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentkit.workers import watch
 from agentkit.workers.artifacts import ArtifactStore
@@ -29,6 +29,9 @@ from agentkit.workers.frames import FrameChannel
 from agentkit.workers.job import JobSpec
 from agentkit.workers.runner import Runner
 from agentkit.workers.warm import WarmTargets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LIFELINE = 'exec 3<&0; (read -r _ <&3; rm -rf "$1"; kill -9 0) >/dev/null 2>&1 &'
@@ -115,9 +118,13 @@ class Child:
 
 
 @contextlib.contextmanager
-def _private_folder(root: Path) -> Any:
-    """A fresh folder (mode 0700) that is cwd and `TMPDIR` for the time of one job."""
-    folder = Path(tempfile.mkdtemp(prefix="job-", dir=root))
+def _private_folder(root: Path) -> Iterator[Path]:
+    """A folder (mode 0700) that is cwd and `TMPDIR` for the time of one job, and empty when it begins.
+
+    A job that left it empty leaves it to the next one: removing a folder costs more than a small job.
+    """
+    folder = root / "job"
+    folder.mkdir(mode=0o700, exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     os.chdir(folder)
     try:
@@ -125,7 +132,15 @@ def _private_folder(root: Path) -> Any:
     finally:
         os.chdir(root)
         os.environ["TMPDIR"] = tempfile.tempdir = str(root)
-        shutil.rmtree(folder, ignore_errors=True)
+        if not _is_empty(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not os.listdir(folder)  # noqa: PTH208 - only whether there is a name
+    except OSError:
+        return False
 
 
 def _flush_output() -> None:
@@ -141,7 +156,8 @@ def _start_lifeline(descriptor: int) -> None:
     is stuck in C code and when the supervisor was killed; then it removes our folder too. It is orphaned at
     once, so it is no child of ours.
     """
-    subprocess.run(["/bin/sh", "-c", _LIFELINE, "lifeline", str(Path.cwd())], stdin=descriptor, check=True)
+    command = ["/bin/sh", "-c", _LIFELINE, "lifeline", str(Path.cwd())]
+    subprocess.run(command, stdin=descriptor, check=True)  # noqa: S603 - our own fixed words
     os.close(descriptor)
 
 

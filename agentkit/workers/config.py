@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
 from agentkit.errors import ConfigError, near_names, unknown
 from agentkit.types import Frozen
+
+if TYPE_CHECKING:
+    from agentkit.workers.job import JobSpec
 
 BACKENDS = ("inline", "local", "ray")
 _BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -68,6 +71,12 @@ class WorkersConfig(Frozen):
     def workers(self) -> int:
         """How many workers that is on this machine."""
         return self.count or available_cpus()
+
+    def with_timeout(self, job: JobSpec) -> JobSpec:
+        """The job with this configuration's time-out, unless it brings its own."""
+        if self.timeout_s == "auto" or job.timeout_s is not None:
+            return job
+        return job.model_copy(update={"timeout_s": self.timeout_s})
 
     @classmethod
     def parse(cls, text: str) -> WorkersConfig:

@@ -36,10 +36,10 @@ class InlineExecutor:
     ) -> None:
         from agentkit.plugins import load_plugins
 
+        self._config = config
         self._memory = config.memory or total_memory()
         self._own_artifacts = artifacts is None
         self._artifacts = artifacts or Path(tempfile.mkdtemp(prefix="agentkit-artifacts-"))
-        self._gpus = 0 if config.gpus == 0 else None
         plugins = load_plugins(modules=modules)
         device = "cpu" if config.gpus == 0 else _first_device(config)
         targets = WarmTargets(plugins, device, int(config.warm * self._memory))
@@ -60,7 +60,7 @@ class InlineExecutor:
                 f"{job.tool} needs {job.resources.gpus:g} GPUs; inline has {self._device}. Use --workers local"
             )
         self._events.append(make_event(job, "queued", "", 0, {}))
-        self._waiting.append(job)
+        self._waiting.append(self._config.with_timeout(job))
 
     def cancel(self, job_id: str, *, hard: bool = False) -> None:
         """Take a waiting job out, or ask the running one to stop between units (`hard` can do no more)."""

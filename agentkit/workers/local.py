@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from agentkit.errors import UnsatisfiableError, WorkerError
 from agentkit.workers import gpus
 from agentkit.workers.config import available_cpus, total_memory
-from agentkit.workers.executor import Capacity
+from agentkit.workers.executor import Capacity, WorkerInfo
 from agentkit.workers.job import make_event
 from agentkit.workers.process import ChildSetup
 from agentkit.workers.routing import Router
@@ -59,6 +59,7 @@ class LocalExecutor:
     def submit(self, job: JobSpec) -> None:
         """Queue a job; raises `UnsatisfiableError` at once when no worker here could ever run it."""
         self._require_satisfiable(job)
+        job = self._config.with_timeout(job)
         with self._lock:
             if self._closed:
                 raise WorkerError("the workers are closed")
@@ -90,10 +91,15 @@ class LocalExecutor:
     def capacity(self) -> Capacity:
         """Workers (those not yet started, too), devices and memory."""
         with self._lock:
-            workers = tuple(w.info() for w in self._workers)
+            started = [w.info() for w in self._workers]
+            others = self._config.workers - sum(1 for w in self._workers if not w.setup.devices)
+            workers = [
+                *started,
+                *(WorkerInfo(name=f"w{self._names + i}", state="stopped") for i in range(others)),
+            ]
             return Capacity(
                 backend="local",
-                workers=workers,
+                workers=tuple(workers),
                 cpus=self._config.workers,
                 memory=self._memory,
                 devices=tuple(self._devices.names),

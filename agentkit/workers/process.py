@@ -67,7 +67,7 @@ class ChildProcess:
         ours, theirs = socket.socketpair()
         lifeline_read, self._lifeline = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our own words
                 [
                     sys.executable,
                     "-c",

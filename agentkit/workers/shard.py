@@ -7,6 +7,7 @@ that two blocks both computed must agree.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from agentkit.errors import NondeterministicError
@@ -62,7 +63,7 @@ def _blocks(job: JobSpec, count: int) -> list[tuple[str, ...] | None]:
     if count <= 1:
         return [job.conditions]
     cuts = [round(i * len(names) / count) for i in range(count + 1)]
-    return [tuple(names[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [tuple(names[a:b]) for a, b in pairwise(cuts)]
 
 
 def merge(

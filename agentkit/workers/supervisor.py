@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
@@ -144,10 +145,8 @@ class Supervisor:
         self._wake_write.close()
 
     def _on_wake(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             self._wake_read.recv(4096)
-        except BlockingIOError:
-            pass
         while self._commands:
             what, argument = self._commands.popleft()
             if what == "run":

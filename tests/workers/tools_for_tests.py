@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import agentkit
 from pydantic import Field
 
+import agentkit
 from agentkit import Context, Metric, Params, Resources, Unit
 
 VALUE = Metric("value", 0, 1)
