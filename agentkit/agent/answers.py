@@ -83,7 +83,7 @@ def explore_lines(answer: dict[str, Any]) -> list[str]:
 
 def formula(spec: Spec) -> str:
     """The claim as a formula: `recall_at_1: typos=0.4 - baseline < -0.05` or `… within ±0.02`."""
-    terms = []
+    terms: list[str] = []
     for condition, k in sorted(spec.contrast.items(), key=lambda item: (item[1] < 0, item[0])):
         size = "" if abs(k) == 1 else f"{abs(k):g}*"
         sign = "- " if k < 0 else "+ " if terms else ""

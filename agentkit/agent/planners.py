@@ -43,4 +43,4 @@ def _anthropic(model: str) -> BaseChatModel:
         )
     from langchain_anthropic import ChatAnthropic
 
-    return ChatAnthropic(model_name=model, max_retries=3, timeout=None, stop=None)
+    return ChatAnthropic(model=model, max_retries=3)

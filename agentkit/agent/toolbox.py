@@ -148,7 +148,7 @@ class Toolbox:
         if run is None:
             self._spend_a_run()
             run = self.campaign.start_explore(
-                self.plugins, tool, params, units, targets=targets, environment=self._driver.environment
+                self.plugins, tool, params, units, targets=targets, environment=self._driver.environment(tool)
             )
         self.campaign.known(run)
         self._driver.finish(run)
@@ -185,7 +185,9 @@ class Toolbox:
         run = self._begun_run(key)
         if run is None:
             self._spend_a_run()
-            run = self.campaign.start_confirm(hypothesis, request.units, environment=self._driver.environment)
+            run = self.campaign.start_confirm(
+                hypothesis, request.units, environment=self._driver.environment(hypothesis.spec.tool)
+            )
         self._driver.finish(run)
         answer = status_answer(hypothesis, self.campaign.status(hypothesis))
         self._notify(batch_line(run, answer))

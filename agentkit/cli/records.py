@@ -61,7 +61,9 @@ def _only_campaign(ledger: Ledger, name: str | None) -> CampaignRow:
     if name is None and len(rows) == 1:
         return next(iter(rows.values()))
     if name is None:
-        raise ConfigError(f"{ledger.url} holds {len(rows)} campaigns ({', '.join(rows)}); name one with --campaign")
+        raise ConfigError(
+            f"{ledger.url} holds {len(rows)} campaigns ({', '.join(rows)}); name one with --campaign"
+        )
     if name not in rows:
         raise ConfigError(unknown("campaign", name, rows))
     return rows[name]
@@ -125,7 +127,14 @@ def _log_text(data: dict[str, Any]) -> str:
     )
     claims = table(
         [
-            (h["hypothesis"], h["state"], h["metric"], _contrast(h["contrast"]), h["direction"], h["label"] or "")
+            (
+                h["hypothesis"],
+                h["state"],
+                h["metric"],
+                _contrast(h["contrast"]),
+                h["direction"],
+                h["label"] or "",
+            )
             for h in data["hypotheses"]
         ],
         ("hypothesis", "state", "metric", "contrast", "direction", "label"),

@@ -13,6 +13,10 @@ DOSE = re.compile(r"(?P<kind>.+)=(?P<strength>-?\d+(?:\.\d+)?(?:e-?\d+)?)")
 WINNERS = 2
 CLEAR = 1.5
 """A candidate's mean less its standard error must pass this many effects of interest."""
+FLAT = 0.5
+"""A condition is taken for unimportant when two standard errors around its mean stay within this many of them."""
+SIGN_SESOI = 0.5
+"""Effect of interest where only the direction can be tested: three units in four move the same way."""
 DEFAULT_SESOI_SHARE = 0.05
 """Of the metric's range, where the user named no effect of interest; always said so."""
 
@@ -24,6 +28,11 @@ class Effect:
     condition: str
     mean: float
     se: float
+
+    @property
+    def reach(self) -> float:
+        """How far from zero the mean may plausibly be: its size and two standard errors."""
+        return abs(self.mean) + 2 * self.se
 
     def towards(self, sign: int) -> float:
         """Size of the effect in the direction `sign`."""
@@ -55,7 +64,7 @@ def _dose_claims(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dic
     for series in _series(effects).values():
         harmful = [e for e in series if e.towards(sign) - e.se >= CLEAR * sesoi]
         claims += [_moves(e, sign, sesoi) for e in harmful[:1]]
-        tolerated = [e for e in series if abs(e.mean) + 2 * e.se < sesoi]
+        tolerated = [e for e in series if e.reach < FLAT * sesoi]
         claims += [_unchanged(e) for e in tolerated[-1:]]
     return claims
 
@@ -65,12 +74,15 @@ def _scan_claims(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dic
     ranked = sorted(effects, key=lambda e: (-e.towards(sign) / _floor(e.se), e.condition))
     clear = [e for e in ranked if e.towards(sign) - e.se >= CLEAR * sesoi][:WINNERS]
     claims = [_moves(e, sign, sesoi) for e in clear]
-    if not clear and ranked[0].towards(sign) >= 2 * ranked[0].se > 0:
-        claims = [_moves(ranked[0], sign, 0.0)]
-    least = min(effects, key=lambda e: (abs(e.mean) + 2 * e.se, e.condition))
-    if abs(least.mean) + 2 * least.se < sesoi:
+    least = min(effects, key=lambda e: (e.reach, e.condition))
+    if least.reach < FLAT * sesoi:
         claims.append(_unchanged(least))
     return claims
+
+
+def in_direction_only(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """The weaker claim for an effect too small for its metric's range: lower (higher) on more units than not."""
+    return {**claim, "test": "sign", "null": 0.0, "sesoi": SIGN_SESOI}
 
 
 def _moves(effect: Effect, sign: int, beyond: float) -> dict[str, Any]:

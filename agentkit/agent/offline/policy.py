@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.batches import BATCH_UNITS, OpenClaim, next_step
-from agentkit.agent.offline.candidates import candidates
+from agentkit.agent.offline.candidates import candidates, in_direction_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,14 +88,36 @@ def _wanted(steps: Sequence[Mapping[str, Any]], explored: Sequence[Event]) -> li
 
 
 def _towards_registration(claim: Mapping[str, Any], events: Sequence[Event]) -> Action | None:
-    """The dry run, then the registration, or None when both are answered (or refused)."""
-    mine = [e for e in events if e.name == "register" and claim.items() <= dict(e.args).items()]
-    plans = [e for e in mine if e.args.get("dry_run")]
-    if not plans:
+    """The dry run, then the registration, or None when both are answered (or refused).
+
+    A claim about a size that the campaign could not see is replaced by one about its direction alone.
+    """
+    plan = _answered(claim, events, dry_run=True)
+    if plan is None:
         return Action("register", {**claim, "dry_run": True})
-    if plans[-1].result is None or any(not e.args.get("dry_run") for e in mine):
+    if plan.result is None:
         return None
-    return Action("register", {**claim, "max_units": _units_to_reserve(plans[-1].result)})
+    if _cannot_be_seen(plan.result, claim):
+        return _towards_registration(in_direction_only(claim), events)
+    if _answered(claim, events, dry_run=False) is not None:
+        return None
+    return Action("register", {**claim, "max_units": _units_to_reserve(plan.result)})
+
+
+def _answered(claim: Mapping[str, Any], events: Sequence[Event], *, dry_run: bool) -> Event | None:
+    for event in events:
+        args = dict(event.args)
+        asked_dry = bool(args.pop("dry_run", False))
+        args.pop("max_units", None)
+        if event.name == "register" and asked_dry == dry_run and args == dict(claim):
+            return event
+    return None
+
+
+def _cannot_be_seen(plan: Mapping[str, Any], claim: Mapping[str, Any]) -> bool:
+    smallest = plan.get("smallest_detectable_effect")
+    directional = claim["direction"] in ("greater", "less") and "test" not in claim
+    return directional and smallest is not None and smallest > claim["sesoi"]
 
 
 def _units_to_reserve(plan: Mapping[str, Any]) -> int:

@@ -1,0 +1,222 @@
+"""The driver: asks a run what it misses, sends jobs, and writes what returns. The only writer of outcomes."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from agentkit.errors import BudgetError, WorkerError
+from agentkit.ledger import Artifact, UnitOutcome
+from agentkit.workers import JobSpec, merge, numeric_environment, plan_shards
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agentkit.ledger import Run
+    from agentkit.measurements import Measurements
+    from agentkit.plugins import Plugins
+    from agentkit.tools import Tool
+    from agentkit.types import Unit
+    from agentkit.workers import Event, Executor
+
+MOST_ATTEMPTS = 3
+POLL_S = 0.5
+
+
+class Driver:
+    """Brings runs to their end on an executor.
+
+    Args:
+        executor: where jobs run.
+        plugins: what is installed here; workers refuse a job whose plugin differs.
+        on_event: sees every event of every job.
+        seconds: wall seconds this driver may spend; None for no cap.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        plugins: Plugins,
+        *,
+        on_event: Callable[[Event], None] = lambda event: None,
+        seconds: float | None = None,
+    ) -> None:
+        self._executor = executor
+        self._plugins = plugins
+        self._on_event = on_event
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._seconds_per_unit: dict[str, float] = {}
+
+    def environment(self, tool: str) -> dict[str, Any]:
+        """Versions, device kind and threads that a tool's numbers depend on; kept with each run."""
+        resources = self._plugins.tool(tool).resources
+        return {
+            **numeric_environment(resources),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
+
+    def finish(self, run: Run) -> None:
+        """Measure every unit that a run still misses.
+
+        A lost attempt is repeated on the same seeds, one unit a job, so that only a unit that kills its worker
+        is given up after three attempts.
+
+        Raises:
+            WorkerError: the workers refused the job (another plugin version, a changed target).
+            BudgetError: the wall seconds are spent; what was measured is kept.
+        """
+        tool = self._plugins.tool(run.tool)
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            if not (missing := run.missing()):
+                break
+            self._check_time()
+            jobs = self._jobs(run, tool, missing, one_by_one=attempt > 1)
+            _Attempt(self._executor, run, tool, jobs, attempt, self._saw).drive()
+        if missing := run.missing():
+            self._give_up(run, missing)
+        self._plugins.after_run({"run": run.ref, "tool": run.tool, "phase": run.phase}, _table_of(run))
+
+    def _jobs(self, run: Run, tool: Tool, units: Sequence[Unit], *, one_by_one: bool) -> Sequence[JobSpec]:
+        whole = JobSpec(
+            plugin=run.plugin,
+            tool=run.tool,
+            version=run.tool_version,
+            source_sha256=run.source_sha256,
+            params=run.params,
+            units=tuple(units),
+            conditions=None if run.conditions is None else tuple(run.conditions),
+            targets=run.targets,
+            resources=tool.resources,
+            run=run.ref,
+        )
+        if one_by_one:
+            return [whole.only([u]) for u in units]
+        return plan_shards(
+            whole,
+            workers=max(1, len(self._executor.capacity().workers)),
+            seconds_per_unit=self._seconds_per_unit.get(run.tool, tool.seconds_per_unit),
+            splits_conditions=tool.splits_conditions,
+        )
+
+    def _saw(self, event: Event, job: JobSpec) -> None:
+        if event.kind == "end" and event.data.get("status") == "ok":
+            self._seconds_per_unit[job.tool] = event.data["seconds"] / len(job.units)
+        self._on_event(event)
+
+    def _check_time(self) -> None:
+        spent = time.monotonic() - self._began
+        if self._seconds is not None and spent >= self._seconds:
+            raise BudgetError(
+                f"budget: {spent:.0f} of {self._seconds:g} seconds are spent; raise budget.seconds and go on with --resume"
+            )
+
+    def _give_up(self, run: Run, units: Sequence[Unit]) -> None:
+        fence = run.begin_attempt("driver")
+        message = f"the worker died {MOST_ATTEMPTS} times on this unit"
+        run.record(fence, [UnitOutcome(u.index, "failed", message=message) for u in units])
+        run.end_attempt(fence, "done", message)
+
+
+class _Attempt:
+    """One attempt at a run: its jobs under one fence, and what came back so far."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        run: Run,
+        tool: Tool,
+        jobs: Sequence[JobSpec],
+        attempt: int,
+        saw: Callable[[Event, JobSpec], None],
+    ) -> None:
+        self._executor, self._run, self._tool, self._saw = executor, run, tool, saw
+        self._fence = run.begin_attempt(f"{len(jobs)} jobs")
+        marked = [j.model_copy(update={"attempt": attempt, "fence": self._fence}) for j in jobs]
+        self._open = {j.job_id: j for j in marked}
+        self._blocks: dict[int, int] = defaultdict(int)
+        for job in marked:
+            for unit in job.units:
+                self._blocks[unit.index] += 1
+        self._tables: dict[int, list[Measurements]] = defaultdict(list)
+        self._files: dict[str, list[Artifact]] = defaultdict(list)
+        self._lost: list[str] = []
+
+    def drive(self) -> None:
+        """Submit, record as answers arrive, and note how the attempt ended."""
+        try:
+            for each in list(self._open.values()):
+                self._executor.submit(each)
+            while self._open:
+                for event in self._executor.events(POLL_S):
+                    if (job := self._open.get(event.job_id)) is not None:
+                        self._take(event, job)
+        except BaseException as error:
+            self._abandon(error)
+            raise
+        status = "lost" if self._lost else "done"
+        self._run.end_attempt(self._fence, status, "; ".join(self._lost)[:500])
+
+    def _take(self, event: Event, job: JobSpec) -> None:
+        self._saw(event, job)
+        if event.kind == "artifact":
+            data = event.data
+            self._files[event.job_id].append(
+                Artifact(data["sha256"], data["bytes"], data["media_type"], data["name"])
+            )
+        elif event.kind == "units":
+            self._record(event)
+        elif event.kind == "end":
+            del self._open[event.job_id]
+            self._ended(event)
+
+    def _ended(self, event: Event) -> None:
+        status, message = event.data["status"], event.data.get("message") or ""
+        if status == "refused":
+            raise WorkerError(f"{self._run.tool}: {message}")
+        if status == "cancelled":
+            raise WorkerError(f"run {self._run.ref} was cancelled; go on with --resume")
+        if status == "lost":
+            self._lost.append(message or "the worker died")
+
+    def _record(self, event: Event) -> None:
+        files = self._files.pop(event.job_id, [])
+        outcomes = []
+        for index in event.data["units"]:
+            outcome = self._outcome(event, index, files)
+            if outcome is not None:
+                outcomes.append(outcome)
+                files = []
+        self._run.record(self._fence, outcomes)
+
+    def _outcome(self, event: Event, index: int, files: list[Artifact]) -> UnitOutcome | None:
+        """The outcome of one unit, or None while another block of its conditions is still out."""
+        status = event.data["status"]
+        if status != "ok":
+            said = f"{event.data.get('error_class') or status}: {event.data.get('message') or ''}"
+            return UnitOutcome(index, status, message=said, artifacts=files)
+        self._tables[index].append(event.table().select(units=[index]))
+        if len(self._tables[index]) < self._blocks[index]:
+            return None
+        parts = self._tables.pop(index)
+        table = (
+            parts[0]
+            if len(parts) == 1
+            else merge(parts, conditions=self._run.conditions, atol=self._tool.atol)
+        )
+        return UnitOutcome(index, "ok", table, artifacts=files)
+
+    def _abandon(self, error: BaseException) -> None:
+        """Take back what is still out; its units have no outcome and are measured again on resume."""
+        for job_id in self._open:
+            self._executor.cancel(job_id, hard=True)
+        cancelled = isinstance(error, KeyboardInterrupt)
+        self._run.end_attempt(self._fence, "cancelled" if cancelled else "error", str(error)[:500])
+
+
+def _table_of(run: Run) -> Measurements | None:
+    ok = any(status == "ok" for status in run.outcomes().values())
+    return run.measurements() if ok else None
