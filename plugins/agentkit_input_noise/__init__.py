@@ -10,14 +10,18 @@ from agentkit import TargetLoader, Tool, hookimpl
 @hookimpl
 def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     """Register the tools `noise.*`."""
+    from agentkit_input_noise.slots_tool import noise_slots
     from agentkit_input_noise.text_tool import noise_text
 
     register(noise_text)
+    register(noise_slots)
 
 
 @hookimpl
 def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     """Register the data sets and models of this plugin."""
     from agentkit_input_noise.addresses import addresses
+    from agentkit_input_noise.tagger_target import tagger
 
     register(addresses)
+    register(tagger)

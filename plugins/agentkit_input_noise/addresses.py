@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import agentkit
 from agentkit.errors import ParamError, TargetError
+from agentkit_input_noise import address_rules
+from agentkit_input_noise.address_rules import CLOSED_CLASS, OPEN_CLASS, Words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +50,9 @@ class Addresses:
         train: indices of the four fifths to learn from.
         test: indices of the others, which questions are drawn from. The split is by hash of the text.
         sha256: hash of the file.
+        outside: the outside tag.
+        open_class: tags of names.
+        closed_class: tags of words from a short list.
     """
 
     texts: tuple[str, ...]
@@ -56,6 +61,9 @@ class Addresses:
     train: tuple[int, ...] = field(repr=False)
     test: tuple[int, ...] = field(repr=False)
     sha256: str
+    outside: str = "NotAddress"
+    open_class: frozenset[str] = field(default=OPEN_CLASS, repr=False)
+    closed_class: frozenset[str] = field(default=CLOSED_CLASS, repr=False)
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[int, ...]:
         """Indices of n test addresses, drawn without replacement; raises `ParamError` beyond the split."""
@@ -79,6 +87,14 @@ class Addresses:
             others = sorted(set(split) - set(chosen))
             chosen += draw(rng, others, min(count - len(chosen), len(others)), what="addresses")
         return tuple(sorted(chosen))
+
+    def paraphrase(self, words: Words, level: int) -> Words:
+        """The same address written otherwise, levels 1 to 3 (see `address_rules.paraphrase`)."""
+        return address_rules.paraphrase(words, level)
+
+    def simplify(self, words: Words, level: int) -> Words:
+        """The address without optional parts, levels 1 to 3 (see `address_rules.simplify`)."""
+        return address_rules.simplify(words, level)
 
     def linkage_items(
         self,

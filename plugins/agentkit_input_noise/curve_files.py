@@ -45,9 +45,9 @@ def write(ctx: Context, table: Measurements, sweep: Sweep, units: Sequence[Unit]
     """Store `curve.json`, `curve.svg`, `strength.json` and `contrasts.json` of a whole exploration.
 
     Nothing is written for a call that was asked for some conditions only (a confirmation, a part of a split
-    run) or that has fewer than two units.
+    run), that has fewer than two units, or that has no kind with several strengths.
     """
-    if ctx.conditions is not None or len(units) < LEAST_UNITS:
+    if ctx.conditions is not None or len(units) < LEAST_UNITS or not sweep.kinds:
         return
     curves = {m.name: _curves(table, sweep, m, units) for m in sweep.metrics}
     ctx.artifact("curve.json", {m: {k: c.to_json() for k, c in of.items()} for m, of in curves.items()})

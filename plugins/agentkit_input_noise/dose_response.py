@@ -244,6 +244,7 @@ def describe(
     *,
     rng: np.random.Generator,
     draws: int = DRAWS,
+    smooth: bool = True,
 ) -> Curve:
     """Fit one falling curve.
 
@@ -253,6 +254,7 @@ def describe(
         floor: level of chance per unit, shape (units,), or one number.
         rng: draws the bootstrap: units, then items inside them, the same for all strengths (paired).
         draws: how many.
+        smooth: fit the logistic too (10 ms).
     """
     unit_levels = levels if levels.ndim == 2 else levels.mean(axis=2)
     floors = np.broadcast_to(np.asarray(floor, dtype=np.float64), (len(levels),))
@@ -263,7 +265,7 @@ def describe(
     fit = isotonic(mean, weights)
     has_range = mean[0] - low > NOT_MONOTONE_SE * math.hypot(error[0], boot_floor.std())
     non_monotone = bool((np.abs(mean - fit) > NOT_MONOTONE_SE * error + 1e-12).any())
-    smooth = logistic(strengths, mean, weights)
+    sigmoid = logistic(strengths, mean, weights) if smooth else None
     ed50 = ed50_smooth = bounds = area = None
     if has_range:
         scaled = (mean - low) / (mean[0] - low)
@@ -271,12 +273,12 @@ def describe(
     if has_range and not non_monotone:
         grid, half = strengths[strengths > 0], (mean[0] + low) / 2
         ed50 = _censored(float(crossings(fit[None], strengths, np.array([half]))[0]), grid)
-        ed50_smooth = None if smooth is None else smooth.crossing(half, grid)
+        ed50_smooth = None if sigmoid is None else sigmoid.crossing(half, grid)
         found = crossings(isotonic(boot, weights), strengths, (boot[:, 0] + boot_floor) / 2)
         bounds = _bounds(found, grid, tail)
     return Curve(
         strengths=strengths, mean=mean, interval=np.quantile(boot, [tail, 1 - tail], axis=0), isotonic=fit,
-        logistic=smooth, floor=low, ed50=ed50, ed50_logistic=ed50_smooth, ed50_interval=bounds, area=area,
+        logistic=sigmoid, floor=low, ed50=ed50, ed50_logistic=ed50_smooth, ed50_interval=bounds, area=area,
         non_monotone=non_monotone,
     )  # fmt: skip
 

@@ -7,3 +7,15 @@ from agentkit.errors import ToolError
 
 class NothingPerturbedError(ToolError):
     """A kind of noise finds no place that it could edit in any item of a unit."""
+
+
+class LabelMismatchError(ToolError):
+    """Labels and words do not belong together, or a tagger returned another number of labels than words."""
+
+
+class VariantsNeededError(ToolError):
+    """A kind that needs rewritten texts was asked for on data that has no rules for it."""
+
+
+class TargetNotDeterministicError(ToolError):
+    """A target gives other outputs on a second pass over the same input (dropout is on)."""

@@ -25,7 +25,7 @@ ROW_SHIFT = (0.0, 0.25, 0.75)
 """How far each row of the keyboard stands to the right of the first, in keys."""
 
 OCR_LOOKALIKES = (
-    "0OoQD", "1lIi|", "2Zz", "5Ss", "6Gb", "8B", "9gq", "cCe", "uv", "hb", "nr", "mn", "fft", "VY", "EF", "PR", "UV",
+    "0OQD", "0o", "1lIi|", "2Zz", "5Ss", "6Gb", "8B", "9gq", "ce", "uv", "hb", "nr", "mn", "ft", "VY", "EF", "PR", "UV",
 )  # fmt: skip
 """Groups of characters that scanners take for one another."""
 

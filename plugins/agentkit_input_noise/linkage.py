@@ -10,8 +10,7 @@ import numpy as np
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import curve_files, keyed, sweep
 from agentkit_input_noise.embeddings import Vectors, embed, embed_clean
-from agentkit_input_noise.errors import NothingPerturbedError
-from agentkit_input_noise.letters import LetterNoise, Noised
+from agentkit_input_noise.letters import LetterNoise
 from agentkit_input_noise.sweep import CHANCE
 
 if TYPE_CHECKING:
@@ -105,7 +104,9 @@ def ask(params: TextNoise, unit: Unit, data: Any, ctx: Context) -> Question:
         if kind not in noise:
             noise[kind] = LetterNoise(texts, items, kind, keyed.stream_key(unit.rng(f"noise.text.{kind}")))
         noised = noise[kind].at(strength)
-        queries[name], edit_rate[name] = noised.texts, measured_rate(noised, kind)
+        edited, editable = int(noised.edited.sum()), int(noised.editable.sum())
+        sweep.require_edits(kind, strength, edited, editable, len(items))
+        queries[name], edit_rate[name] = noised.texts, edited / editable
     return Question(
         queries=queries,
         edit_rate=edit_rate,
@@ -113,20 +114,6 @@ def ask(params: TextNoise, unit: Unit, data: Any, ctx: Context) -> Question:
         answers=np.array([place[i] for i in items]),
         lot=unit.rng("chance").integers(0, len(pool), size=len(items)),
     )
-
-
-def measured_rate(noised: Noised, kind: str) -> float:
-    """Share of a unit's editable places that was edited.
-
-    Raises:
-        NothingPerturbedError: when no item has a place that this kind could edit.
-    """
-    editable = int(noised.editable.sum())
-    if editable == 0:
-        raise NothingPerturbedError(
-            f"{kind} finds nothing to edit in any of {len(noised.texts)} items; choose another kind or other texts"
-        )
-    return float(noised.edited.sum()) / editable
 
 
 def land(question: Question, condition: str, clean: Vectors, vectors: Vectors) -> Landing:

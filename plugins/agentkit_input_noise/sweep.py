@@ -7,10 +7,14 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, Field
 
 from agentkit import BASELINE, Context
+from agentkit_input_noise.errors import NothingPerturbedError
 
 MOST_STRENGTHS = 16
 CHANCE = "chance"
 """The condition whose answers are drawn by lot: the floor of a curve."""
+
+SURE_OF_AN_EDIT = 30
+"""Expected edits from which none at all is no chance (e^-30) but noise that does nothing."""
 
 T = TypeVar("T")
 
@@ -57,3 +61,19 @@ def all_wanted(kinds: tuple[str, ...], strengths: tuple[float, ...], ctx: Contex
     """`baseline`, `chance` if asked for, and the sweep's own conditions."""
     chance = [CHANCE] if ctx.wants(CHANCE) else []
     return [BASELINE, *chance, *wanted(kinds, strengths, ctx)]
+
+
+def require_edits(kind: str, strength: float, edited: int, editable: int, items: int) -> None:
+    """Refuse noise that silently does nothing to a unit.
+
+    Raises:
+        NothingPerturbedError: no item has a place to edit, or so many places have none edited that it is no chance.
+    """
+    if editable == 0:
+        raise NothingPerturbedError(
+            f"{kind} finds nothing to edit in any of {items} items; choose another kind or other texts"
+        )
+    if edited == 0 and strength * editable >= SURE_OF_AN_EDIT:
+        raise NothingPerturbedError(
+            f"{kind}={strength:g} edits nothing in {items} items ({editable} places); the texts are too short for it"
+        )

@@ -79,3 +79,11 @@ def addresses():
     from agentkit_input_noise.addresses import addresses as loader
 
     return loader.load("", "cpu")
+
+
+@pytest.fixture(scope="session")
+def ngram(addresses):
+    """The n-gram tagger, trained once (3 CPU s)."""
+    from agentkit_input_noise import tagger
+
+    return tagger.NgramTagger(tagger.train(addresses)["weights"], tagger.tag_names(addresses))
