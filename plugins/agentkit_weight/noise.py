@@ -3,7 +3,7 @@
 Rule `philox4x64-bits-1`: Philox4x64-10 with key (run_seed, step << 32 | worker << 16 | sample) and counter
 (0, 0, 0, index), index being the matrix's place in the sorted target list, from 1. The 64-bit outputs are
 laid out little-endian, the bits of a byte are read from the most significant, 1 is +1 and 0 is -1. The
-first k m signs are U (m, k) row by row, the next k n are V (k, n).
+first k m signs are U (m, k) row by row, the next k n are V (k, n). Rank 0 means a dense Z: m n signs, row by row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NOISE_VERSION = "philox4x64-bits-1"
 
 Signs = tuple["NDArray[np.int8]", "NDArray[np.int8]"]
-"""U (m, k) and V (k, n), entries +-1."""
+"""U (m, k) and V (k, n), entries +-1; at rank 0 the first is a dense (m, n) and the second is empty."""
 
 
 def sign_factors(
@@ -33,11 +33,14 @@ def sign_factors(
     generator = np.random.Philox(key=0)
     state = generator.state
     state["state"]["key"][:] = (run_seed, step << 32 | worker << 16 | sample)
-    factors = []
+    factors: list[Signs] = []
     for index, (m, n) in enumerate(shapes, start=1):
         state["state"]["counter"][:] = (0, 0, 0, index)
         state["buffer_pos"] = 4  # nothing buffered: the next draw starts at the counter
         generator.state = state
+        if rank == 0:
+            factors.append((_signs(generator, m * n).reshape(m, n), np.empty((0, n), np.int8)))
+            continue
         signs = _signs(generator, rank * (m + n))
         factors.append((signs[: rank * m].reshape(m, rank), signs[rank * m :].reshape(rank, n)))
     return factors

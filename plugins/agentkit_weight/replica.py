@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from agentkit_weight import bytecode
-from agentkit_weight.branches import LowRank
+from agentkit_weight.branches import Branch, Dense, LowRank
 from agentkit_weight.noise import NOISE_VERSION, sign_factors
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ZoSpec:
         steps: how many steps the schedule is made for.
         workers: how many workers probe in each step, whether or not they answer.
         probes: probes of each worker in each step.
-        rank: k of the +-1 direction Z = U V.
+        rank: k of the +-1 direction Z = U V; 0 for a dense Z.
         eps: probe radius per entry and rank.
         lr: learning rate of step 0; it decays linearly.
         sides: 2 for a central difference, 1 for a forward one.
@@ -67,18 +67,18 @@ class ZoSpec:
     @property
     def table_sha256(self) -> str:
         """Hash of the byte-to-coefficient table."""
-        return bytecode.table_sha256(self.lr, self.steps, self.workers * self.probes, self.rank)
+        return bytecode.table_sha256(self.lr, self.steps, self.workers * self.probes, max(1, self.rank))
 
     def coefficient(self, record: Record) -> float:
         """The exact factor of this record's direction."""
         rate = bytecode.linear_decay(self.lr, record.step, self.steps)
-        return bytecode.coefficient(record.byte, rate, self.workers * self.probes, self.rank)
+        return bytecode.coefficient(record.byte, rate, self.workers * self.probes, max(1, self.rank))
 
-    def directions(self, step: int, worker: int, sample: int) -> dict[str, LowRank]:
+    def directions(self, step: int, worker: int, sample: int) -> dict[str, Branch]:
         """Z of one probe for every target, as branches of scale 1, float32."""
         signs = sign_factors(self.run_seed, step, worker, sample, self.shapes, self.rank)
         return {
-            name: LowRank(torch.from_numpy(u).float(), torch.from_numpy(v).float())
+            name: _direction(torch.from_numpy(u).float(), torch.from_numpy(v).float())
             for name, (u, v) in zip(self.targets, signs, strict=True)
         }
 
@@ -101,12 +101,15 @@ class Replica:
         for record in sorted(records, key=lambda r: r[:3]):
             self.add(spec.directions(*record[:3]), spec.coefficient(record))
 
-    def add(self, directions: Mapping[str, LowRank], coefficient: float) -> None:
+    def add(self, directions: Mapping[str, Branch], coefficient: float) -> None:
         """W += coefficient * Z with one rounding per entry: Z first (exact integers), then one add."""
         if coefficient == 0:
             return
         for name, branch in directions.items():
             weight = self.weights[name]
+            if isinstance(branch, Dense):
+                weight.add_(branch.matrix, alpha=coefficient)
+                continue
             if branch.left.shape[1] == 1:  # entries +-coefficient: the outer product is exact in any order
                 weight.addr_(branch.left[:, 0], branch.right[0], alpha=coefficient)
                 continue
@@ -122,6 +125,10 @@ class Replica:
     def nbytes(self) -> int:
         """Memory the replica holds, in bytes."""
         return sum(w.numel() * w.element_size() for w in self.weights.values())
+
+
+def _direction(u: Tensor, v: Tensor) -> Branch:
+    return LowRank(u, v) if v.shape[0] else Dense(u)
 
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from agentkit_weight.branches import LowRank
+    from agentkit_weight.branches import Branch
 
 _RULE_SEED = 4711
 
@@ -57,7 +57,7 @@ class TinyObjective:
         """Evaluate with these matrices from now on."""
         self._weights = {f"{name}.weight": w for name, w in weights.items()}
 
-    def value(self, step: int, worker: int, branches: Mapping[str, LowRank]) -> tuple[Tensor, int]:
+    def value(self, step: int, worker: int, branches: Mapping[str, Branch]) -> tuple[Tensor, int]:
         """Mean cross-entropy with the branches added, and the number of rows."""
         x, labels = tiny_batch(self.seed + 1000 * worker + step, rows=self.rows)
         with PerturbContext(self.sites) as context:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from agentkit_weight.branches import LowRank
+    from agentkit_weight.branches import Branch
 
 MAX_EPS = 2**-3
 _ZERO_LOSSES = 10
@@ -38,7 +38,7 @@ class Objective(Protocol):
     def bind(self, weights: Mapping[str, Tensor]) -> None:
         """Evaluate with these matrices from now on."""
 
-    def value(self, step: int, worker: int, branches: Mapping[str, LowRank]) -> tuple[Tensor, int]:
+    def value(self, step: int, worker: int, branches: Mapping[str, Branch]) -> tuple[Tensor, int]:
         """Objective on the batch of this step and worker with the branches added, and the batch size."""
 
 
@@ -74,8 +74,10 @@ def make_spec(
     if not 0 < eps <= MAX_EPS:
         raise ParamError(f"eps {eps} is outside (0, {MAX_EPS}]")
     smallest = min(min(w.shape) for w in matrices.values())
-    if not 1 <= rank <= smallest:
-        raise ParamError(f"rank {rank} is outside 1..{smallest}, the smaller side of the smallest target")
+    if not 0 <= rank <= smallest:
+        raise ParamError(
+            f"rank {rank} is outside 1..{smallest}, the smaller side of the smallest target (0: dense)"
+        )
     return ZoSpec(
         run_seed=run_seed,
         targets=tuple(sorted(matrices)),
@@ -113,11 +115,14 @@ class ZoWorker:
         objective: what to minimise.
         spec: the run; its base digest must be that of the objective's matrices.
         worker: this worker's number, from 0.
+        replica: matrices to share with the other workers of one process; its own unless said.
     """
 
-    def __init__(self, objective: Objective, spec: ZoSpec, worker: int = 0) -> None:
+    def __init__(
+        self, objective: Objective, spec: ZoSpec, worker: int = 0, replica: Replica | None = None
+    ) -> None:
         self.objective, self.spec, self.worker = objective, spec, worker
-        self.replica = Replica(objective.matrices())
+        self.replica = replica or Replica(objective.matrices())
         require_precision(self.replica.weights, spec.eps)
         objective.bind(self.replica.weights)
         self._probes = self._skipped = self._zeros = 0
@@ -148,7 +153,7 @@ class ZoWorker:
         """The replica's matrices, copied."""
         return {n: w.clone() for n, w in self.replica.weights.items()}
 
-    def _slope(self, step: int, directions: Mapping[str, LowRank]) -> tuple[float, tuple[float, ...], int]:
+    def _slope(self, step: int, directions: Mapping[str, Branch]) -> tuple[float, tuple[float, ...], int]:
         if self.spec.estimator == "jvp":
             return self._derivative(step, directions)
         eps = self.spec.eps
@@ -157,13 +162,13 @@ class ZoWorker:
             minus, _ = self._side(step, directions, -eps if self.spec.sides == 2 else 0.0)
         return (plus - minus) / (eps * self.spec.sides), (plus, minus), n
 
-    def _side(self, step: int, directions: Mapping[str, LowRank], eps: float) -> tuple[float, int]:
+    def _side(self, step: int, directions: Mapping[str, Branch], eps: float) -> tuple[float, int]:
         branches = {name: d.scaled(eps) for name, d in directions.items()} if eps else {}
         value, n = self.objective.value(step, self.worker, branches)
         return float(value), n
 
     def _derivative(
-        self, step: int, directions: Mapping[str, LowRank]
+        self, step: int, directions: Mapping[str, Branch]
     ) -> tuple[float, tuple[float, ...], int]:
         from torch.nn.attention import SDPBackend, sdpa_kernel
 

@@ -1,0 +1,15 @@
+"""Perturbing weights: to train, to compress, to understand. Tools register as `weight.NAME`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agentkit import Tool, hookimpl
+
+
+@hookimpl
+def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
+    """Register the tools; the kernels are imported when a tool runs."""
+    from agentkit_weight.finetune_tool import finetune
+
+    register(finetune)

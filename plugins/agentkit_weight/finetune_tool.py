@@ -1,0 +1,92 @@
+"""`weight.finetune`: train an adapter, with the weights perturbed while it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+import agentkit
+from agentkit import Context, Metric, Resources, Unit
+from agentkit_weight.params import (
+    Asam,
+    Awp,
+    Ggpo,
+    InputNoise,
+    LoraParams,
+    Method,
+    Mgpo,
+    Neftune,
+    Sam,
+    TokenMask,
+    Zo,
+)
+
+
+class Finetune(LoraParams):
+    """Which methods to compare with plain LoRA, on which task, at which cost."""
+
+    methods: Annotated[
+        tuple[Method, ...],
+        Field(min_length=1, description="conditions beside `baseline`, which is plain LoRA"),
+    ] = ("lora", "mgpo", "sam")
+    noises: Annotated[
+        tuple[InputNoise, ...],
+        Field(min_length=1, description="input noise while training; one condition each"),
+    ] = ("none",)
+    budget: Annotated[
+        Literal["epochs", "passes"],
+        Field(description="passes: methods of two passes a step take half the steps, so that cost is equal"),
+    ] = "epochs"
+    dtype: Annotated[Literal["float32", "bfloat16"], Field(description="autocast type of the model")] = (
+        "float32"
+    )
+    ggpo: Ggpo = Ggpo()
+    mgpo: Mgpo = Mgpo()
+    sam: Sam = Sam()
+    asam: Asam = Asam()
+    awp: Awp = Awp()
+    zo: Zo = Zo()
+    token_mask: TokenMask = TokenMask()
+    neftune: Neftune = Neftune()
+
+    @model_validator(mode="after")
+    def _zo_fits_together(self) -> Finetune:
+        if not 2**-14 <= self.zo.eps <= 2**-3:
+            raise ValueError(f"zo.eps {self.zo.eps:g} is outside 2^-14 to 2^-3 (0.000061 to 0.125)")
+        if self.zo.estimator == "jvp" and self.zo.objective != "loss":
+            raise ValueError(
+                f"zo.estimator jvp needs a gradient; use spsa for objective {self.zo.objective!r}"
+            )
+        return self
+
+
+@agentkit.tool(
+    name="weight.finetune",
+    version="1",
+    metrics=[
+        Metric("accuracy_clean", 0, 1),
+        Metric("accuracy_typo", 0, 1),
+        Metric("macro_f1_clean", 0, 1),
+        Metric("macro_f1_typo", 0, 1),
+        Metric("exact_clean", 0, 1),
+        Metric("exact_typo", 0, 1),
+        Metric("loss", low=0, higher_is_better=False),
+        Metric("weight_noise_rise", higher_is_better=False),
+    ],
+    resources=Resources(memory=3 << 30),
+    seconds_per_unit=180,
+    splits_conditions=True,
+)
+def finetune(params: Finetune, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
+    """Finetune a frozen text encoder with LoRA while its weights are perturbed, and test it on typos.
+
+    `baseline` is plain LoRA. Methods: ggpo, mgpo (one pass a step), sam, asam, awp_lora (two), zo (no
+    gradient: one byte per probe, a log that rebuilds the weights), and the controls head (no adapter) and
+    labels_shuffled. Every condition of a unit shares split, initial values, data order and typos.
+    `weight_noise_rise` is the test loss added by relative weight noise of 0.2. Needs minutes per unit.
+    """
+    from agentkit_weight.finetune import run
+
+    return run(params, units, ctx)

@@ -1,0 +1,90 @@
+"""Noise on the inputs while training: masked tokens, noisy embeddings. Off in evaluation."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from agentkit.errors import ParamError
+from agentkit_weight.errors import UnsupportedSiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentkit import Unit
+    from agentkit_weight.encoder import Encoder
+    from agentkit_weight.tagging import Batch
+
+
+class InputNoise:
+    """No noise; the base of the kinds that have some."""
+
+    @contextmanager
+    def active(self, unit: Unit, encoder: Encoder) -> Iterator[None]:
+        """Noise is on inside the block; all draws come from the unit's stream `input-noise`."""
+        self.generator = unit.torch_generator("input-noise", encoder.device)
+        yield
+
+    def on_batch(self, batch: Batch) -> Batch:
+        """The batch to train on."""
+        return batch
+
+
+class MaskTokens(InputNoise):
+    """Each input token becomes [MASK] with probability p (MaskedThought); special tokens stay, labels too."""
+
+    def __init__(self, p: float, mask_id: int, special_ids: frozenset[int]) -> None:
+        self.p, self.mask_id = p, mask_id
+        self.special = torch.tensor(sorted(special_ids), dtype=torch.long)
+
+    def on_batch(self, batch: Batch) -> Batch:
+        """The batch with masked ids."""
+        ids = batch.inputs
+        hit = torch.rand(ids.shape, generator=self.generator, device=ids.device) < self.p
+        hit &= batch.keep & ~torch.isin(ids, self.special.to(ids.device))
+        return replace(batch, inputs=ids.masked_fill(hit, self.mask_id))
+
+
+class NoisyEmbeddings(InputNoise):
+    """Embeddings + U(-1, 1) alpha / sqrt(t d) while training (NEFTune, Jain et al. 2023)."""
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+
+    @contextmanager
+    def active(self, unit: Unit, encoder: Encoder) -> Iterator[None]:
+        """The word embeddings are hooked inside the block."""
+        find = getattr(encoder.model, "get_input_embeddings", None)
+        if find is None:
+            raise UnsupportedSiteError(
+                f"neftune: {type(encoder.model).__name__} has no get_input_embeddings(); use token_mask instead"
+            )
+        with super().active(unit, encoder):
+            handle = find().register_forward_hook(self._add)
+            try:
+                yield
+            finally:
+                handle.remove()
+
+    def _add(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        noise = torch.rand(output.shape, generator=self.generator, device=output.device) * 2 - 1
+        scale = self.alpha / math.sqrt(output.shape[-2] * output.shape[-1])
+        return output + (noise * scale).to(output.dtype)
+
+
+def mask_tokens(tokenizer: Any, p: float) -> MaskTokens:
+    """`MaskTokens` with this tokenizer's ids.
+
+    Raises:
+        ParamError: it has no [MASK] token.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    mask = backend.token_to_id("[MASK]")
+    if mask is None:
+        raise ParamError("token_mask: this tokenizer has no [MASK] token; use neftune instead")
+    special = frozenset(i for i, t in backend.get_added_tokens_decoder().items() if t.special)
+    return MaskTokens(p, mask, special - {mask})
