@@ -5,15 +5,18 @@ Nothing a planner wrote enters: equal specs give equal sentences, whoever regist
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agentkit.report.document import Inline, Span, code, label, text
+from agentkit.report.canvas import drawable
+from agentkit.report.document import Inline, Span, code, label, plain, text
 from agentkit.report.numbers import MINUS, NONE, decimals_for, fixed, interval, number
 from agentkit.types import BASELINE
 
 if TYPE_CHECKING:
     from agentkit.report.facts import Finding
 
+OTHER = {"greater": "less", "less": "greater"}
 THAN = {"greater": "higher", "less": "lower"}
 QUANTITY = {"bounded_mean": "mean", "sign": "sign balance of", "sharp": "centre of"}
 """What the estimate estimates: E[D], P(D>0) - P(D<0), the centre of symmetry of D."""
@@ -50,6 +53,15 @@ def compared(finding: Finding) -> Inline:
         joint = f" {sign} " if parts else sign
         parts += [f"{joint}{number(abs(weight))}·", _condition(condition)]
     return text(*parts)
+
+
+def short_contrast(finding: Finding, longest: int) -> str:
+    """The contrast in at most about `longest` characters the figures' font can draw; what is compared with stays."""
+    pair = _pair(finding)
+    if pair is None or pair[1] != BASELINE:
+        return drawable(plain(compared(finding)), longest)
+    tail = f" {MINUS} {BASELINE}"
+    return drawable(pair[0], longest - len(tail)) + tail
 
 
 def numbers_of(finding: Finding) -> tuple[str, str]:
@@ -98,6 +110,8 @@ def _meaning(finding: Finding) -> Inline:
 
 def _against(finding: Finding) -> Inline:
     """What holds instead of the claim."""
+    if finding.direction in OTHER and not finding.null and finding.test != "sharp" and _pair(finding):
+        return claim_line(replace(finding, direction=OTHER[finding.direction]))
     quantity = text(QUANTITY[finding.test], " ", code(finding.metric), ", ", compared(finding), ", lies ")
     if finding.direction == "equivalent":
         return text(quantity, f"outside ±{_exact(finding.sesoi)}")

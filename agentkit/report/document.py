@@ -100,12 +100,16 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns; `numeric` columns (by index) are set flush right."""
+    """Rows under named columns.
+
+    `numeric` columns (by index) are set flush right; `cards`: a narrow screen shows each row as a card.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Inline, ...], ...]
     numeric: frozenset[int] = frozenset()
     caption: str = ""
+    cards: bool = False
 
 
 @dataclass(frozen=True)

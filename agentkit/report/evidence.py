@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from agentkit.report.canvas import FAINT, GRID, INK, LOOKS, WIDTH, drawable, new_figure, tidy
-from agentkit.report.claims import compared
-from agentkit.report.document import plain
+from agentkit.report.canvas import FAINT, GRID, INK, LOOKS, WIDTH, new_figure, tidy
+from agentkit.report.claims import short_contrast
+from agentkit.report.numbers import fixed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agentkit.report.facts import Finding
 
 COLUMNS = 3
-PANEL_INCHES = 1.55
+PANEL_INCHES = 1.7
 
 
 def evidence_paths(findings: Sequence[Finding]) -> Figure:
@@ -39,6 +39,8 @@ def evidence_paths(findings: Sequence[Finding]) -> Figure:
 
 
 def _panel(axes: Axes, finding: Finding) -> None:
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
     tidy(axes)
     look = LOOKS[finding.label]
     axes.grid(axis="y", color=GRID, linewidth=0.6)
@@ -52,10 +54,13 @@ def _panel(axes: Axes, finding: Finding) -> None:
         markerfacecolor=look.colour if look.filled else "white",
     )  # fmt: skip
     axes.set_xlim(0, max([*units, 1]) * 1.04)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True) if units else NullLocator())
+    name = f"{finding.ref}  {short_contrast(finding, 22)}"
+    said = finding.label if finding.log_e is None else f"{finding.label}, {fixed(finding.log_e, 1)}"
     axes.set_title(
-        f"{finding.ref} {drawable(plain(compared(finding)), 22)}", loc="left", fontsize=8, color=INK
-    )
-    axes.text(0.03, 0.97, finding.label, transform=axes.transAxes, va="top", fontsize=7.5, color=look.colour)
+        f"{name}\n", loc="left", fontsize=8, color=INK
+    )  # its second line is the label's, in its colour
+    axes.text(0, 1.03, said, transform=axes.transAxes, va="bottom", fontsize=7.5, color=look.colour)
 
 
 def _scale(findings: Sequence[Finding]) -> tuple[float, float]:

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from agentkit.measurements import Measurements
     from agentkit.report.facts import Finding
 
+    Bounds = tuple[float | None, float | None]
+    Site = tuple[int, int]
+    """(layer, head)"""
+
 DOSE = re.compile(r"(?P<kind>.+)=(?P<strength>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
-SITE = re.compile(r"L(?P<layer>\d+)\.H(?P<head>\d+)")
-SITE_PARTS = re.compile(r"\d+")
+SITE = re.compile(r"L(?P<layer>\d{1,3})\.H(?P<head>\d{1,3})(?P<variant>:.+)?")
 FEWEST_LEVELS = 3
 FEWEST_HEADS = 4
 CONFIDENCE = 0.95
@@ -44,15 +47,20 @@ class Level:
 
 @dataclass(frozen=True)
 class Curve:
-    """The levels of one kind of perturbation, baseline first where 0 is the weakest."""
+    """The levels of one kind of perturbation, by strength, the baseline among them at 0."""
 
     kind: str
     levels: tuple[Level, ...]
 
+    @property
+    def baseline(self) -> Level:
+        """The untouched target."""
+        return next(level for level in self.levels if level.condition == BASELINE)
+
 
 @dataclass(frozen=True)
 class Shift:
-    """One condition against baseline: mean paired difference, ends of its 95 % Student-t interval, units."""
+    """One condition against baseline: its mean, mean paired difference, ends of its 95 % Student-t interval, units."""
 
     condition: str
     level: float
@@ -81,42 +89,40 @@ def t_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 def dose_levels(conditions: Sequence[str]) -> dict[str, list[tuple[float, str]]]:
     """Kinds with at least three strengths, each with (strength, condition) by strength; kinds in order of name."""
-    kinds: dict[str, list[tuple[float, str]]] = {}
+    kinds: dict[str, dict[float, str]] = {}
     for condition in conditions:
         if match := DOSE.fullmatch(condition):
             strength = float(match["strength"])
-            if math.isfinite(strength):
-                kinds.setdefault(match["kind"], []).append((strength, condition))
-    return {kind: sorted(levels) for kind, levels in sorted(kinds.items()) if len(levels) >= FEWEST_LEVELS}
+            if math.isfinite(strength) and strength != 0:  # 0 is the baseline
+                kinds.setdefault(match["kind"], {}).setdefault(strength, condition)
+    return {
+        kind: sorted(levels.items()) for kind, levels in sorted(kinds.items()) if len(levels) >= FEWEST_LEVELS
+    }
 
 
-def curves(
-    table: Measurements, metric: str, bounds: tuple[float | None, float | None] = (None, None)
-) -> list[Curve]:
+def curves(table: Measurements, metric: str, bounds: Bounds = (None, None)) -> list[Curve]:
     """Dose-response curves of one metric, the baseline at strength 0; intervals end at the metric's range."""
+    baseline = level_of(table, metric, BASELINE, bounds)
     made = []
     for kind, levels in dose_levels(table.conditions).items():
-        points = [_level(table, metric, condition, strength, bounds) for strength, condition in levels]
-        points.append(_level(table, metric, BASELINE, 0.0, bounds))
-        kept = [point for point in points if point.units]
-        if len(kept) > FEWEST_LEVELS:
-            made.append(Curve(kind, tuple(sorted(kept, key=lambda p: p.strength))))
+        points = [level_of(table, metric, condition, bounds, strength) for strength, condition in levels]
+        measured = [point for point in points if point.units]
+        if len(measured) >= FEWEST_LEVELS and baseline.units:
+            made.append(Curve(kind, tuple(sorted([*measured, baseline], key=lambda level: level.strength))))
     return made
 
 
-def _level(
-    table: Measurements,
-    metric: str,
-    condition: str,
-    strength: float,
-    bounds: tuple[float | None, float | None],
+def level_of(
+    table: Measurements, metric: str, condition: str, bounds: Bounds = (None, None), strength: float = 0.0
 ) -> Level:
+    """Mean and interval of one condition by itself."""
     values = table.column(metric, condition)
-    mean, lo, hi = t_interval(values[np.isfinite(values)])
+    values = values[np.isfinite(values)]
+    mean, lo, hi = t_interval(values)
     low, high = bounds
     lo = lo if low is None else max(lo, low)
     hi = hi if high is None else min(hi, high)
-    return Level(condition, strength, mean, lo, hi, int(np.isfinite(values).sum()))
+    return Level(condition, strength, mean, lo, hi, len(values))
 
 
 def shifts(table: Measurements, metric: str) -> list[Shift]:
@@ -126,25 +132,24 @@ def shifts(table: Measurements, metric: str) -> list[Shift]:
     for condition in table.conditions[1:]:
         values = table.column(metric, condition)
         there = np.isfinite(values) & np.isfinite(baseline)
-        if there.any():
-            level = math.fsum(values[there].tolist()) / int(there.sum())
-            made.append(Shift(condition, level, *t_interval((values - baseline)[there]), int(there.sum())))
+        if n := int(there.sum()):
+            level = math.fsum(values[there].tolist()) / n
+            made.append(Shift(condition, level, *t_interval((values - baseline)[there]), n))
     return made
 
 
-def head_sites(conditions: Sequence[str]) -> dict[tuple[int, int], str]:
-    """(layer, head) to condition for conditions `L<layer>.H<head>`; empty when they are too few for a map."""
-    sites = {
-        (int(match["layer"]), int(match["head"])): condition
-        for condition in conditions
-        if (match := SITE.fullmatch(condition))
-    }
-    return sites if len(sites) >= FEWEST_HEADS else {}
+def head_sites(conditions: Sequence[str]) -> dict[str, dict[Site, str]]:
+    """Sites by variant: conditions `L3.H2` have variant "", `L3.H2:scale@2` has `scale@2`; maps of a few heads left out."""
+    variants: dict[str, dict[Site, str]] = {}
+    for condition in conditions:
+        if match := SITE.fullmatch(condition):
+            place = int(match["layer"]), int(match["head"])
+            variants.setdefault((match["variant"] or "").lstrip(":"), {})[place] = condition
+    return {variant: sites for variant, sites in variants.items() if len(sites) >= FEWEST_HEADS}
 
 
-def head_differences(rows: Sequence[Shift]) -> NDArray[np.float64]:
+def head_differences(rows: Sequence[Shift], sites: Mapping[Site, str]) -> NDArray[np.float64]:
     """Mean difference to baseline by (layer, head), NaN where a head was not explored."""
-    sites = head_sites([row.condition for row in rows])
     grid = np.full((1 + max(layer for layer, _ in sites), 1 + max(head for _, head in sites)), np.nan)
     means = {row.condition: row.mean for row in rows}
     for place, condition in sites.items():
@@ -158,17 +163,21 @@ def main_metric(table: Measurements, tool: str, findings: Sequence[Finding]) -> 
     return max(table.metrics, key=lambda metric: (votes.count(metric), -table.metrics.index(metric)))
 
 
-def tested_heads(
-    findings: Sequence[Finding], tool: str, metric: str, params: Mapping[str, object]
-) -> dict[tuple[int, int], Finding]:
-    """Heads with a registered hypothesis of the same tool, metric and params: head minus baseline."""
-    tested: dict[tuple[int, int], Finding] = {}
+def tested_sites(
+    findings: Sequence[Finding],
+    tool: str,
+    metric: str,
+    params: Mapping[str, object],
+    sites: Mapping[Site, str],
+) -> dict[Site, Finding]:
+    """Sites with a hypothesis of the same tool, metric and params: site minus baseline; a decided one comes first."""
+    place_of = {condition: place for place, condition in sites.items()}
+    tested: dict[Site, Finding] = {}
     for finding in findings:
-        head = next((c for c, k in finding.contrast.items() if k == 1 and SITE.fullmatch(c)), None)
-        same = (finding.tool, finding.metric) == (tool, metric) and finding.params == params
-        if same and head and dict(finding.contrast) == {head: 1, BASELINE: -1}:
-            layer, number = (int(part) for part in SITE_PARTS.findall(head))
-            known = tested.get((layer, number))
+        site = next((c for c in finding.contrast if c in place_of), None)
+        same = (finding.tool, finding.metric, finding.params) == (tool, metric, params)
+        if same and site and finding.contrast == {site: 1, BASELINE: -1}:
+            known = tested.get(place_of[site])
             if known is None or finding.decided or not known.decided:
-                tested[layer, number] = finding
-    return tested
+                tested[place_of[site]] = finding
+    return dict(sorted(tested.items()))

@@ -7,29 +7,32 @@ from typing import TYPE_CHECKING
 
 from agentkit.report.canvas import to_svg
 from agentkit.report.document import Block, Heading, Inline, Paragraph, Picture, Table, code, text
-from agentkit.report.dose_response import dose_response
+from agentkit.report.dose_response import OVERLAID, Panel, dose_response
 from agentkit.report.exploration import (
-    Shift,
+    DOSE,
     curves,
+    dose_levels,
     head_differences,
     head_sites,
+    level_of,
     main_metric,
     shifts,
-    tested_heads,
+    tested_sites,
 )
 from agentkit.report.facts import canonical
 from agentkit.report.head_map import head_map
 from agentkit.report.numbers import NONE, decimals_for, fixed, interval
-from agentkit.types import BASELINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agentkit.measurements import Measurements
+    from agentkit.report.exploration import Bounds, Shift, Site
     from agentkit.report.facts import Exploration, Facts, Finding
 
 MOST_ROWS = 40
 MOST_METRICS = 4
+MOST_REFERENCES = 2
 T_INTERVAL = "95 % Student-t interval of the mean over units"
 
 
@@ -60,58 +63,68 @@ def _run(run: Exploration, findings: Sequence[Finding]) -> Iterator[Block]:
         return
     metric = main_metric(table, run.tool, findings)
     rows = shifts(table, metric)
-    found = curves(table, metric, _bounds(run, metric, findings))
-    sites = head_sites([row.condition for row in rows])
-    if found:
+    if curves(table, metric):
         yield _dose_picture(run, table, metric, findings)
-    if sites:
-        yield _head_picture(run, rows, metric, findings)
-    if len(sites) < len(rows):
-        drawn = set(sites.values())
-        yield _shift_table([row for row in rows if row.condition not in drawn], metric)
+    maps = head_sites([row.condition for row in rows])
+    for i, (variant, sites) in enumerate(maps.items()):
+        name = f"heads-{run.ref}" + (f"-{i + 1}" if len(maps) > 1 else "")
+        yield _head_picture(name, run, rows, metric, variant, sites, findings)
+    drawn = {condition for sites in maps.values() for condition in sites.values()}
+    if rest := [row for row in rows if row.condition not in drawn]:
+        yield _shift_table(rest, metric)
 
 
-def _bounds(run: Exploration, metric: str, findings: Sequence[Finding]) -> tuple[float | None, float | None]:
+def _bounds(run: Exploration, metric: str, findings: Sequence[Finding]) -> Bounds:
     """The metric's declared range, as far as some frozen claim about it recorded it."""
     return next((f.metric_range for f in findings if (f.tool, f.metric) == (run.tool, metric)), (None, None))
 
 
 def _dose_picture(run: Exploration, table: Measurements, metric: str, findings: Sequence[Finding]) -> Picture:
     ordered = [metric, *(m for m in table.metrics if m != metric)][:MOST_METRICS]
-    drawn = {name: curves(table, name, _bounds(run, name, findings)) for name in ordered}
-    panels = [(name, found) for name, found in drawn.items() if found]
-    kinds = ", ".join(curve.kind for curve in panels[0][1])
+    others = [c for c in table.conditions[1:] if not DOSE.fullmatch(c)]
+    references = others if len(others) <= MOST_REFERENCES else []
+    if len(dose_levels(table.conditions)) > OVERLAID:  # a panel per kind: one metric is enough to look at
+        ordered = ordered[:1]
+    panels = [
+        Panel(name, found, [level_of(table, name, c) for c in references])
+        for name in ordered
+        if (found := curves(table, name, _bounds(run, name, findings)))
+    ]
+    kinds = ", ".join(curve.kind for curve in panels[0].curves)
+    dotted = f" Dotted: {', '.join(references)}." if references else ""
     return Picture(
         f"dose-{run.ref}",
         to_svg(dose_response(panels)),
         f"Dose-response of {metric} to {kinds}: mean per level with a descriptive interval.",
         text(
             f"Exploratory, {run.ref}, {run.units} units. Points: mean over units of each level; bars and band: {T_INTERVAL}, "
-            "each level by itself (descriptive). Dashed: the untouched target, drawn at strength 0."
+            f"each level by itself (descriptive). Dashed: the untouched target, drawn at strength 0.{dotted}"
         ),
         min_width=520,
     )
 
 
 def _head_picture(
-    run: Exploration, rows: Sequence[Shift], metric: str, findings: Sequence[Finding]
+    name: str,
+    run: Exploration,
+    rows: Sequence[Shift],
+    metric: str,
+    variant: str,
+    sites: Mapping[Site, str],
+    findings: Sequence[Finding],
 ) -> Picture:
-    tested = tested_heads(findings, run.tool, metric, run.params)
-    marks = {place: (finding.ref, finding.label) for place, finding in sorted(tested.items())}
-    units = sorted({row.units for row in rows})
+    tested = tested_sites(findings, run.tool, metric, run.params, sites)
+    units = sorted({row.units for row in rows if row.condition in sites.values()})
     n = f"{units[0]}" if len(units) == 1 else f"{units[0]} to {units[-1]}"
-    outlined = (
-        " Outlined heads carry a hypothesis, tested on other seeds; its verdict is in the table above."
-        if marks
-        else ""
-    )
+    how = text(" (", code(variant), ")") if variant else ()
+    marked = " Outlined heads carry a hypothesis, tested on other seeds; its verdict is in the table above."
     return Picture(
-        f"heads-{run.ref}",
-        to_svg(head_map(head_differences(rows), metric, marks)),
-        f"Layer by head map of the mean difference in {metric} to baseline.",
+        name,
+        to_svg(head_map(head_differences(rows, sites), metric, {p: (f.ref, f.label) for p, f in tested.items()})),
+        f"Layer by head map of the mean difference in {metric} to baseline {variant}".strip() + ".",
         text(
             f"Exploratory, {run.ref}, {n} units a head: mean over units of ", code(metric),
-            f" with the head perturbed minus baseline.{outlined}",
+            " with the head perturbed", how, f" minus baseline.{marked if tested else ''}",
         ),
         min_width=600,
     )  # fmt: skip
@@ -122,7 +135,7 @@ def _shift_table(rows: Sequence[Shift], metric: str) -> Table:
     kept = rows[:MOST_ROWS]
     more = f" The first {MOST_ROWS} of {len(rows)} conditions." if len(rows) > MOST_ROWS else ""
     return Table(
-        ("Condition", f"Mean {metric}", f"Minus {BASELINE}", "95 % t interval", "Units"),
+        ("Condition", f"Mean {metric}", "Minus baseline", "95 % t interval", "Units"),
         tuple(_shift_row(row, _decimals(kept)) for row in kept),
         numeric=frozenset({1, 2, 3, 4}),
         caption=f"Exploratory. Differences are paired by unit; {T_INTERVAL} (descriptive, not adjusted).{more}",

@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from agentkit.report.canvas import BAND, FAINT, GRID, INK, LOOKS, WIDTH, drawable, handle, new_figure, tidy
-from agentkit.report.claims import compared, numbers_of
-from agentkit.report.document import plain
+from agentkit.report.claims import numbers_of, short_contrast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 ROW_INCHES = 0.36
 LONGEST_NAME = 30
 MARGIN = 0.06
+FREE_END = {"less": "lo", "greater": "hi"}
+"""The end that a one-sided interval leaves at the metric's range: drawn as an arrow."""
 
 
 def forest(findings: Sequence[Finding]) -> Figure:
@@ -48,9 +49,7 @@ def _panel(axes: Axes, metric: str, test: str, rows: Sequence[Finding]) -> None:
     axes.axvline(0, color=FAINT, linewidth=0.8, zorder=1)
     for y, finding in enumerate(rows):
         _row(axes, y, finding, left, right)
-    axes.set_yticks(
-        range(len(rows)), [f"{f.ref}  {drawable(plain(compared(f)), LONGEST_NAME)}" for f in rows]
-    )
+    axes.set_yticks(range(len(rows)), [f"{f.ref}  {short_contrast(f, LONGEST_NAME)}" for f in rows])
     axes.tick_params(axis="y", length=0)
     words = {
         "bounded_mean": "mean difference in",
@@ -76,8 +75,9 @@ def _row(axes: Axes, y: int, finding: Finding, left: float, right: float) -> Non
         lo = left if finding.lo is None else finding.lo
         hi = right if finding.hi is None else finding.hi
         axes.plot([lo, hi], [y, y], color=look.colour, linewidth=1.8, solid_capstyle="butt", zorder=3)
-        for end, bound, tip in ((finding.lo, left, "<"), (finding.hi, right, ">")):
-            at, marker = (bound, tip) if end is None else (end, "|")
+        free = FREE_END.get(finding.direction) if finding.interval == "one_sided" else None
+        for side, end, at, tip in (("lo", finding.lo, lo, "<"), ("hi", finding.hi, hi, ">")):
+            marker = tip if end is None or side == free else "|"
             axes.plot(
                 [at], [y], marker=marker, color=look.colour, markersize=6, markeredgewidth=1.4, zorder=3
             )
@@ -99,7 +99,8 @@ def _window(rows: Sequence[Finding]) -> tuple[float, float]:
 
 def _numbers(finding: Finding) -> str:
     estimate, ends = numbers_of(finding)
-    return f"{estimate} {ends}  n={finding.units}"
+    said = "invalid" if finding.label == "invalid" else f"{estimate} {ends}"
+    return f"{said}  n={finding.units}"
 
 
 def _legend(figure: Figure, findings: Sequence[Finding]) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_HEADS_WITH_VALUES = 16
 CELL_INCHES = 0.42
+MAP_INCHES = 5.6
+"""Width of the map itself: cells of many heads stay about square."""
 SMALL = 5e-3
 """Largest difference below which cells are printed in thousandths."""
 DARK = 0.62
@@ -41,7 +43,7 @@ def head_map(differences: NDArray[np.float64], metric: str, tested: Tested) -> F
     layers, heads = differences.shape
     largest = float(np.nanmax(np.abs(differences))) or 1.0
     scale = 1000 if largest < SMALL else 1
-    figure = new_figure(WIDTH, 1.35 + layers * CELL_INCHES)
+    figure = new_figure(WIDTH, 1.35 + layers * min(CELL_INCHES, MAP_INCHES / heads))
     axes = figure.add_subplot()
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(differences), cmap="RdBu", norm=Normalize(-largest, largest), edgecolors="white",
@@ -76,7 +78,7 @@ def _frame(axes: Axes, layers: int, heads: int) -> None:
 
 
 def _values(axes: Axes, differences: NDArray[np.float64], largest: float, scale: int, tested: Tested) -> None:
-    decimals = decimals_for(largest * scale, 2 if scale > 1 else 3)
+    decimals = decimals_for(largest * scale, 3)
     size = 6.8 if differences.shape[1] <= 12 else 5.6
     for layer, row in enumerate(differences.tolist()):
         for head, value in enumerate(row):
@@ -103,12 +105,14 @@ def _outline(axes: Axes, layer: int, head: int, ref: str, label: str, *, with_na
         Rectangle((head + 0.08, layer + 0.55), 0.84, 0.37, facecolor="white", linewidth=0, zorder=1.5)
     )
     axes.plot(
-        [head + 0.24], [layer + 0.73], marker=look.marker, markersize=4.2, color=look.colour, markeredgewidth=1.0,
+        [head + 0.2], [layer + 0.73], marker=look.marker, markersize=4.2, color=look.colour, markeredgewidth=1.0,
         markerfacecolor=look.colour if look.filled else "white",
     )  # fmt: skip
+    # a hypothesis H3 is not head H3
     axes.text(
-        head + 0.56, layer + 0.735, ref, ha="center", va="center", fontsize=6.4, color=INK, weight="bold"
-    )
+        head + 0.59, layer + 0.735, f"hyp {ref.removeprefix('H')}", ha="center", va="center", fontsize=5.8, color=INK,
+        weight="bold",
+    )  # fmt: skip
 
 
 def _legend(figure: Figure, tested: Tested, scale: int) -> None:

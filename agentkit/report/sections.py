@@ -83,13 +83,14 @@ def _verdicts(facts: Facts) -> Iterator[Block]:
         return
     yield Paragraph(_summary(findings))
     yield Table(
-        ("Verdict", "Label", "Claim", "n", "Estimate", "Interval", "Reason", "Failed"),
+        ("Verdict", "Label (reason)", "Claim", "n (failed)", "Estimate", "Interval"),
         tuple(_verdict_row(f) for f in findings),
-        numeric=frozenset({3, 4, 5, 7}),
+        numeric=frozenset({3, 4, 5}),
         caption=(
             "n: paired units, measured on fresh seeds after the claim was frozen. Interval: C(a), valid at whatever "
             "unit the test stopped, at the level a that the whole campaign earned."
         ),
+        cards=True,
     )
     yield Picture(
         "forest",
@@ -120,13 +121,11 @@ def _verdict_row(finding: Finding) -> tuple[Inline, ...]:
     estimate, ends = numbers_of(finding)
     return (
         text(code(finding.ref)),
-        text(label(finding.label)),
+        text(label(finding.label), " ", faint(text(finding.reason.replace("_", " ")))),
         text(claim_line(finding), " ", faint(where_line(finding))),
-        text(str(finding.units)),
+        text(str(finding.units), " ", faint(text(f"{finding.failed} failed"))),
         text(estimate),
         text(ends),
-        text(finding.reason.replace("_", " ")),
-        text(str(finding.failed)),
     )
 
 
@@ -139,8 +138,9 @@ def _evidence(findings: Sequence[Finding]) -> Iterator[Block]:
         to_svg(evidence_paths(findings)),
         f"Log e against units for {len(findings)} hypotheses, each with the threshold of its level.",
         text(
-            "Natural logarithm of e against units; the dashed line is log(1/a), which a label must reach. "
-            "The line may be read at any unit: looking early costs nothing but patience."
+            "Natural logarithm of e against units, and its last value; the dashed line is log(1/a), which a label must "
+            "reach. All panels share one scale, cut at three times the highest threshold. The evidence is valid at "
+            "whatever unit it is looked at."
         ),
         min_width=560,
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from agentkit.report.facts import Finding
 
 WIDTH = 100
+RIGHT = frozenset({2, 3, 4, 5})
+"""Columns of numbers."""
 
 
 def verdict_table(campaign: Campaign) -> list[dict[str, Any]]:
@@ -28,13 +30,17 @@ def verdict_table(campaign: Campaign) -> list[dict[str, Any]]:
 
 
 def render_table(rows: Sequence[Mapping[str, Any]], width: int = WIDTH) -> str:
-    """Rows of `verdict_table` as text: numbers in columns, the claim wrapped to `width` characters at the end."""
+    """Rows of `verdict_table` as text: a line of figures per verdict, its claim below, wrapped to `width` characters."""
     if not rows:
         return "No hypothesis is registered in this campaign."
-    head = ("verdict", "label", "estimate", "interval", "n", "claim")
+    head = ("verdict", "label", "estimate", "interval", "n", "failed", "reason")
     cells = [_cells(row) for row in rows]
-    sizes = [max(len(line[i]) for line in [head, *cells]) for i in range(len(head) - 1)]
-    lines = [_line(head, sizes, width), *(_line(line, sizes, width) for line in cells)]
+    sizes = [max(len(line[i]) for line in [head, *cells]) for i in range(len(head))]
+    lines = [_line(head, sizes)]
+    indent = " " * (sizes[0] + 2)
+    for row, line in zip(rows, cells, strict=True):
+        claim = textwrap.wrap(shown(row["claim"]), max(width - len(indent), 24), break_on_hyphens=False)
+        lines += [_line(line, sizes), *(f"{indent}{part}" for part in claim)]
     return "\n".join(lines)
 
 
@@ -57,18 +63,13 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     estimate, ends = numbers_in_words(
         row["estimate"], row["lo"], row["hi"], null=row["null"], sesoi=row["sesoi"], label=row["label"]
     )
-    label = row["label"] if row["reason"] in ("decided", "undecided") else f"{row['label']} ({row['reason']})"
-    units = f"{row['units']}" + (f" ({row['failed']} failed)" if row["failed"] else "")
-    return row["verdict"], label, estimate, ends, units, shown(row["claim"])
+    counts = str(row["units"]), str(row["failed"])
+    return row["verdict"], row["label"], estimate, ends, *counts, row["reason"].replace("_", " ")
 
 
-def _line(cells: Sequence[str], sizes: Sequence[int], width: int) -> str:
-    """One row; a claim that does not fit goes on under itself."""
-    right = {2, 4}
-    head = "  ".join(
-        cell.rjust(size) if i in right else cell.ljust(size)
-        for i, (cell, size) in enumerate(zip(cells, sizes, strict=False))
-    )
-    room = max(width - len(head) - 2, 24)
-    claim = textwrap.wrap(cells[-1], room, break_on_hyphens=False) or [""]
-    return f"\n{' ' * (len(head) + 2)}".join([f"{head}  {claim[0]}", *claim[1:]])
+def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:
+    """Cells in columns, numbers flush right."""
+    padded = [
+        c.rjust(s) if i in RIGHT else c.ljust(s) for i, (c, s) in enumerate(zip(cells, sizes, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
