@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from agentkit.canon import sha256_of
@@ -57,12 +56,12 @@ class Spec(Frozen):
     max_units: int
     failed: str
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Hash of the whole spec: what seeds are derived from."""
         return sha256_of(self.model_dump(mode="json"))
 
-    @cached_property
+    @property
     def claim(self) -> Claim:
         """The statistical part, as `agentkit.stats` reads it."""
         lo, hi = self._range

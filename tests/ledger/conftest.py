@@ -72,11 +72,19 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "lab.db"
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, path: Path) -> str:
+    """A fresh store of each dialect."""
+    if request.param == "sqlite":
+        return f"sqlite:///{path}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
 @pytest.fixture
-def ledger(path: Path):
+def ledger(url: str):
     from agentkit.ledger import Ledger
 
-    with Ledger(path) as opened:
+    with Ledger(url) as opened:
         yield opened
 
 
