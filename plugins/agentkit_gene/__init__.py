@@ -1,0 +1,28 @@
+"""Gene networks: simulate perturbations of single cells, screen them, and score predictions of their effects.
+
+Nothing heavy is imported here: kernels sit in sibling modules and load when a tool runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import agentkit
+from agentkit import TargetLoader, Tool
+
+
+@agentkit.hookimpl
+def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
+    """Register `gene.*`."""
+    from agentkit_gene.simulation.tools import TOOLS
+
+    for tool in TOOLS:
+        register(tool)
+
+
+@agentkit.hookimpl
+def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
+    """Register the targets that ship with this plugin."""
+    from agentkit_gene.simulation.target import grn
+
+    register(grn)

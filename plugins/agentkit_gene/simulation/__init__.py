@@ -1,0 +1,1 @@
+"""Stochastic simulation of gene networks under perturbation: networks, kinetics, kernels, metrics, tools."""

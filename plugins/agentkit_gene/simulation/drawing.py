@@ -1,0 +1,152 @@
+"""Pictures: violins of a readout, heat maps, a network with effects (drawn without graphviz)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from agentkit_gene.simulation.network import Network
+    from agentkit_gene.simulation.program import Floats
+
+INK, GREY, WARM, COOL = "#222222", "#9a9a9a", "#b2182b", "#2166ac"
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def violins(cells: Mapping[str, np.ndarray], label: str) -> Figure:
+    """One violin a condition with its mean, the baseline first in grey."""
+    names = list(cells)
+    figure = _figure(max(4.0, 1.4 + 0.9 * len(names)), 3.8)
+    axes = figure.add_subplot()
+    for i, name in enumerate(names):
+        values = np.asarray(cells[name], dtype=np.float64)
+        colour = GREY if i == 0 else COOL
+        if np.ptp(values) > 0:
+            parts: Any = axes.violinplot([values], positions=[i], widths=0.8, showextrema=False)
+            parts["bodies"][0].set(facecolor=colour, alpha=0.6, edgecolor=INK, linewidth=0.5)
+        axes.plot([i - 0.3, i + 0.3], [values.mean()] * 2, color=INK, linewidth=1.6)
+        axes.annotate(f"{values.mean():.3g}", (i + 0.32, values.mean()), fontsize=8, va="center")
+    axes.set_xticks(
+        range(len(names)),
+        names,
+        rotation=30 if len(names) > 3 else 0,
+        ha="right" if len(names) > 3 else "center",
+        fontsize=9,
+    )
+    axes.set_xlim(-0.7, len(names) - 0.1)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.set_ylabel(label)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def heat_map(matrix: Floats, rows: Sequence[str], columns: Sequence[str], label: str) -> Figure:
+    """Signed values, red up and blue down, symmetric about 0; absent cells are grey."""
+    limit = float(np.nanmax(np.abs(matrix))) if np.isfinite(matrix).any() else 1.0
+    figure = _figure(min(16.0, 2.8 + 0.28 * len(columns)), min(14.0, 1.6 + 0.24 * len(rows)))
+    axes = figure.add_subplot()
+    axes.set_facecolor("#dddddd")
+    shown = np.ma.masked_invalid(matrix)
+    image = axes.imshow(shown, cmap="RdBu_r", vmin=-(limit or 1.0), vmax=limit or 1.0, aspect="auto")
+    _ticks(axes, columns, axis="x")
+    _ticks(axes, rows, axis="y")
+    figure.colorbar(image, ax=axes, label=label, fraction=0.05, pad=0.02)
+    return figure
+
+
+def _ticks(axes: Any, names: Sequence[str], *, axis: str) -> None:
+    """At most 60 labels, evenly thinned."""
+    step = -(-len(names) // 60)
+    places = list(range(0, len(names), step))
+    labels = [names[i] for i in places]
+    if axis == "x":
+        axes.set_xticks(places, labels, rotation=90, fontsize=7)
+    else:
+        axes.set_yticks(places, labels, fontsize=7)
+
+
+def network(net: Network, effect: Floats, title: str) -> Figure:
+    """Genes in layers from masters to leaves, coloured by effect; arrows activate, bars repress."""
+    places = _layered(net)
+    width = max(
+        len([1 for _, y in places.values() if y == level]) for level in {y for _, y in places.values()}
+    )
+    depth = 1 + max(y for _, y in places.values())
+    figure = _figure(max(4.5, 1.1 * width + 1), max(3.2, 1.25 * depth + 0.6))
+    axes = figure.add_subplot()
+    limit = float(np.max(np.abs(effect))) or 1.0
+    for regulator, target, sign in net.edges:
+        _edge(axes, places[regulator], places[target], sign)
+    xy = np.array([(x, -y) for x, y in (places[n] for n in net.names)])
+    dots = axes.scatter(
+        xy[:, 0], xy[:, 1], s=620, c=effect, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors=INK, zorder=3
+    )
+    for name, (x, y) in places.items():
+        strong = abs(effect[net.index[name]]) > 0.6 * limit
+        axes.text(
+            x, -y, name, ha="center", va="center", fontsize=8, color="white" if strong else INK, zorder=4
+        )
+    figure.colorbar(dots, ax=axes, label="change of mean log(1+x)", fraction=0.05, pad=0.02)
+    axes.set_title(title, fontsize=10)
+    axes.margins(0.15)
+    axes.set_axis_off()
+    return figure
+
+
+def _edge(axes: Any, start: tuple[float, int], end: tuple[float, int], sign: int) -> None:
+    colour = {1: "#3a7d44", -1: WARM}.get(sign, GREY)
+    style = {1: "-|>", -1: "|-|,widthA=0,widthB=0.55"}.get(sign, "->")
+    x0, y0, x1, y1 = start[0], float(-start[1]), end[0], float(-end[1])
+    curve = "arc3,rad=0.18"
+    if start == end:  # a self-loop leaves and enters on the right
+        x0, y0, x1, y1, curve = x0 + 0.12, y0 + 0.1, x1 + 0.12, y1 - 0.1, "arc3,rad=-1.6"
+    arrow = {
+        "arrowstyle": style,
+        "color": colour,
+        "linewidth": 1.2,
+        "shrinkA": 13,
+        "shrinkB": 13,
+        "connectionstyle": curve,
+    }
+    if start == end:
+        arrow |= {"shrinkA": 4, "shrinkB": 4}
+    axes.annotate("", (x1, y1), (x0, y0), arrowprops=arrow, zorder=2)
+
+
+def _layered(net: Network) -> dict[str, tuple[float, int]]:
+    """(x, layer) per gene: layer = longest path from a gene without (other) regulators, cycles cut where first met."""
+    layer: dict[str, int] = {}
+
+    def depth(name: str, above: tuple[str, ...]) -> int:
+        if name not in layer:
+            parents = [r for r in dict.fromkeys(net.gene(name).regulators()) if r != name and r not in above]
+            layer[name] = 1 + max((depth(p, (*above, name)) for p in parents), default=-1)
+        return layer[name]
+
+    for name in net.names:
+        depth(name, ())
+    places: dict[str, tuple[float, int]] = {}
+    for level in sorted(set(layer.values())):
+        members = [n for n in net.names if layer[n] == level]
+        members.sort(key=lambda n: _mean_x(net, n, places))
+        for i, n in enumerate(members):
+            places[n] = (i - (len(members) - 1) / 2 + 0.25 * (level % 2), level)
+    return places
+
+
+def _mean_x(net: Network, name: str, places: Mapping[str, tuple[float, int]]) -> float:
+    above = [places[r][0] for r in net.gene(name).regulators() if r in places]
+    return float(np.mean(above)) if above else 0.0

@@ -1,0 +1,167 @@
+"""One unit of an experiment: the baseline and every condition, in groups that fit in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agentkit_gene.simulation.distances import Cloud
+from agentkit_gene.simulation.engine import Plan, simulate
+from agentkit_gene.simulation.errors import TooLargeError
+from agentkit_gene.simulation.params import Technical, refuse_boundary
+from agentkit_gene.simulation.readout import Reader, View, rows_by_gene
+from agentkit_gene.simulation.technical import Sequencer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from agentkit_gene.simulation.model import Model
+    from agentkit_gene.simulation.perturbation import Effect, Perturbation
+    from agentkit_gene.simulation.program import Program
+
+GROUP_BYTES = 256 << 20
+"""Levels of one group of conditions; a screen of any width keeps this much and the moments."""
+
+BYTES_PER_VALUE = 12
+SECONDS_PER_UPDATE = {"leap": 40e-9, "cle": 6e-9}
+"""Rough cost of one row, cell and step on one CPU core: for estimates only."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is done to which network, and how cells are made and read.
+
+    Attributes:
+        everything: simulate every gene in every condition instead of only those a perturbation reaches.
+    """
+
+    model: Model
+    plan: Plan
+    perturbations: Sequence[Perturbation]
+    read: Sequence[int]
+    threshold: np.ndarray
+    technical: Technical | None = None
+    everything: bool = False
+    device: str = "cpu"
+
+    def effects(self) -> list[tuple[str, Effect]]:
+        """(name, effect) in order."""
+        return self.model.effects(self.perturbations)
+
+    def row_counts(self) -> list[int]:
+        """Rows of each condition, in order."""
+        n, network = len(self.model.network.genes), self.model.network
+        if self.everything or not self.plan.shared:
+            return [n] * len(self.perturbations)
+        return [len(network.descendants(e.touched)) for _, e in self.effects()]
+
+    def estimate(self) -> tuple[int, float]:
+        """(bytes of the largest group, seconds a unit on one core), from row counts alone."""
+        per_row = self.plan.cells * len(self.plan.types) * BYTES_PER_VALUE
+        counts = self.row_counts()
+        n = len(self.model.network.genes)
+        rows = n * len(_groups(counts, n, per_row)) + sum(counts)
+        steps = self.plan.burn_in / self.plan.dt
+        updates = rows * steps * len(self.plan.types) * -(-self.plan.cells // 64) * 64
+        largest = max((sum(counts[i] for i in g) for g in _groups(counts, n, per_row)), default=0)
+        return (n + largest) * per_row, updates * SECONDS_PER_UPDATE.get(self.plan.kernel, 0.0)
+
+    def require_memory(self, limit: int) -> None:
+        """Refuse a job that would not fit.
+
+        Raises:
+            TooLargeError: with the estimate and what to lower.
+        """
+        need, seconds = self.estimate()
+        if need > limit:
+            raise TooLargeError(
+                f"{len(self.model.network.genes)} genes x {self.plan.cells} cells x {len(self.plan.types)} types need about "
+                f"{need / 2**30:.1f} GiB and {seconds:.0f} s a unit; {limit / 2**30:.1f} GiB are declared. "
+                "Lower cells, or give fewer types or genes"
+            )
+
+    def run(
+        self,
+        seed: int,
+        tick: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        distances: bool = True,
+    ) -> Iterator[tuple[Reader, str, View]]:
+        """(reader, condition name, view) of the baseline and then of every condition of one unit.
+
+        Views are made group by group and may be dropped once read.
+        """
+        effects = self.effects()
+        per_row = self.plan.cells * len(self.plan.types) * BYTES_PER_VALUE
+        groups = _groups(self.row_counts(), len(self.model.network.genes), per_row)
+        reader: Reader | None = None
+        sequencer: Sequencer | None = None
+        for done, group in enumerate(groups):
+            program = self.model.program(
+                [effects[i] for i in group], everything=self.everything or not self.plan.shared
+            )
+            cells = simulate(
+                self.model,
+                program,
+                self.plan,
+                seed,
+                device=self.device,
+                tick=_within(tick, done, len(groups)),
+            )
+            views = _views(program, cells.level, cells.boundary)
+            if reader is None:
+                baseline = next(views)
+                refuse_boundary(float(baseline.boundary.mean()), self.plan)
+                if self.technical is not None:
+                    sequencer = Sequencer.of(self.technical, seed, self.plan.types, baseline.level)
+                reader = self._reader(baseline, sequencer, distances)
+                yield reader, "baseline", reader.baseline_view()
+                latent = baseline.level
+            else:
+                next(views)
+            for i, view in zip(group, views, strict=True):
+                seen = view if sequencer is None else _sequenced(sequencer, latent, view)
+                yield reader, effects[i][0], seen
+
+    def _reader(self, baseline: View, sequencer: Sequencer | None, distances: bool) -> Reader:
+        level = baseline.level if sequencer is None else sequencer.counts(baseline.level)
+        scale = self.model.scale
+        if sequencer is not None:  # counts live on another scale than levels
+            scale = np.maximum(level.mean(axis=(1, 2), dtype=np.float64), 1.0)
+        paired = distances and self.plan.sampling != "trajectory"
+        clouds = [Cloud.of(level[:, t]) for t in range(level.shape[1])] if paired else []
+        return Reader(level, baseline.boundary, self.read, scale, self.threshold, clouds)
+
+
+def _groups(counts: Sequence[int], genes: int, bytes_per_row: int) -> list[list[int]]:
+    """Conditions in groups whose rows fit `GROUP_BYTES`; a group holds at least one. Never changes a value."""
+    limit = max(GROUP_BYTES // bytes_per_row, 2 * genes)
+    groups: list[list[int]] = [[]]
+    rows = genes
+    for i, count in enumerate(counts):
+        if groups[-1] and rows + count > limit:
+            groups.append([])
+            rows = genes
+        groups[-1].append(i)
+        rows += count
+    return groups
+
+
+def _views(program: Program, level: np.ndarray, boundary: np.ndarray) -> Iterator[View]:
+    for row_of in program.row_of:
+        genes, rows = rows_by_gene(row_of)
+        yield View(genes, level[rows], boundary[rows])
+
+
+def _sequenced(sequencer: Sequencer, baseline: np.ndarray, view: View) -> View:
+    whole = baseline.copy()
+    whole[view.genes] = view.level
+    boundary = np.zeros(len(whole))
+    boundary[view.genes] = view.boundary
+    return View(np.arange(len(whole)), sequencer.counts(whole), boundary)
+
+
+def _within(tick: Callable[[int, int], None], group: int, groups: int) -> Callable[[int, int], None]:
+    return lambda done, total: tick(group * total + done, groups * total)
