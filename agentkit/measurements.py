@@ -53,7 +53,8 @@ class Measurements:
             raise MeasurementError(
                 "the condition 'baseline' is missing: measure the untouched target on every unit"
             )
-        columns = np.array([list(conditions).index(c) for c in self.conditions], dtype=np.intp)
+        place = {c: i for i, c in enumerate(conditions)}
+        columns = np.array([place[c] for c in self.conditions], dtype=np.intp)
         self._values = {m: np.asarray(v, dtype=np.float64)[order][:, columns] for m, v in values.items()}
 
     @classmethod
