@@ -89,6 +89,14 @@ class Study(Frozen):
         return self
 
 
+class _TextKeys(yaml.SafeLoader):
+    """The safe loader, with keys taken as written: YAML would read the key `null` as nothing, and `no` as false."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        self.flatten_mapping(node)
+        return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
+
+
 @dataclass(frozen=True)
 class StudyFile:
     """A checked study and where each of its keys stands in the file."""
@@ -140,7 +148,8 @@ def parse_study(text: str, name: str) -> StudyFile:
     if duplicates := list(_duplicate_keys(node)):
         raise ConfigError("\n".join(f"{name}:{line}: key {key!r} is given twice" for line, key in duplicates))
     try:
-        return StudyFile(Study.model_validate(yaml.safe_load(text)), name, node)
+        values = yaml.load(text, Loader=_TextKeys)  # noqa: S506 - a subclass of the safe loader
+        return StudyFile(Study.model_validate(values), name, node)
     except ValidationError as error:
         faults = sorted(_faults_of(error, node, name))
         raise ConfigError("\n".join(text for _, text in faults)) from None

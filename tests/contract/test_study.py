@@ -48,6 +48,15 @@ def test_a_good_study_is_read_and_a_number_in_scientific_notation_is_a_number():
     assert file.place("hypotheses", 0, "metric") == "s.yaml:9"
 
 
+def test_keys_are_taken_as_written_and_anchors_can_be_merged():
+    text = "goal: x\nexplore:\n- &a {tool: t, units: 4, params: {no: 1}}\n- {<<: *a, units: 8}\nhypotheses:\n"
+    text += "- {tool: t, metric: m, condition: c, direction: less, null: -0.1, sesoi: 0.1}"
+    study = parse_study(text, "s.yaml").study
+    assert study.hypotheses[0].null == -0.1
+    assert study.explore[0].params == {"no": 1}
+    assert (study.explore[1].tool, study.explore[1].units) == ("t", 8)
+
+
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_study_names_the_line_and_the_key(text):
     with pytest.raises(ConfigError) as caught:
