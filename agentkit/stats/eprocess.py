@@ -30,7 +30,10 @@ SHARP_SLOPES = np.array([0.03, 0.06, 0.125, 0.25, 0.5, 1.0, 2.0])
 SHARP_STAKE = 0.999
 SHARP_FREE_UNITS = 2
 """Units that only set the scale of the bets to come."""
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 2 * 2**20
+"""Factors held at once: what fits into a core's cache is faster than one large array."""
+MOST_RELATIVE = 1e30
+"""Cap on (D - v)/(v - lo), reached only where v - lo is that small; a smaller win is as fair and stays finite."""
 RANGE_SLACK = 1e-12
 """A D outside [lo, hi] by less than this share of max(|lo|, |hi|) is rounding of the sum that made it."""
 
@@ -54,6 +57,19 @@ class Streams:
     def mirrored(self) -> Streams:
         """The same streams seen from the other side: D -> -D, so that K+(-v) of these is K-(v) of those."""
         return replace(self, values=-self.values, lo=-self.hi, hi=-self.lo)
+
+    def with_mirror(self) -> Streams:
+        """The streams followed by their mirror images."""
+        both, other = np.concatenate, self.mirrored()
+        return Streams(
+            self.test,
+            both([self.values, other.values]),
+            both([self.ok, other.ok]),
+            both([self.failed, other.failed]),
+            None if self.scale is None else both([self.scale, self.scale]),
+            both([self.lo, other.lo]),
+            both([self.hi, other.hi]),
+        )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -126,7 +142,7 @@ def past_scale(values: Floats) -> Floats:
 def log_k_plus(data: Streams, v: ArrayLike) -> Floats:
     """Log K+(v), evidence that mu > v; `v` is (hypothesis,) or (hypothesis, candidate), and so is the answer.
 
-    Below the range nothing is left to show: +inf for v < lo.
+    The range settles what it can: +inf for v < lo, and for v = lo as soon as one D lies above it.
     """
     candidates = np.asarray(v, dtype=np.float64)
     table = candidates.reshape(len(data), -1)
@@ -134,7 +150,9 @@ def log_k_plus(data: Streams, v: ArrayLike) -> Floats:
     for part, hypothesis, value in _chunks(data, table):
         out[part] = _log_mean_exp(_log_factors(data, hypothesis, value).sum(axis=1))
     out = out.reshape(table.shape)
-    out[table < data.lo[:, None]] = np.inf
+    lo = data.lo[:, None]
+    seen_above = (data.ok & (data.values > lo)).any(axis=1, keepdims=True)
+    out[(table < lo) | ((table == lo) & seen_above)] = np.inf
     return out.reshape(candidates.shape)
 
 
@@ -160,7 +178,7 @@ def netted(test: str, plus: Floats, minus: Floats) -> tuple[Floats, Floats]:
 
 
 def log_k_plus_path(data: Streams, v: ArrayLike) -> Floats:
-    """Log K+(v) after each unit, (hypothesis, unit), for one candidate per hypothesis."""
+    """Log K+(v) after each unit, (hypothesis, unit), for one candidate per hypothesis; +inf for v < lo."""
     table = np.asarray(v, dtype=np.float64).reshape(len(data), 1)
     path = np.empty(data.values.shape)
     for part, hypothesis, value in _chunks(data, table):
@@ -191,26 +209,34 @@ def _chunks(data: Streams, table: Floats) -> Iterator[tuple[slice, NDArray[np.in
 
 
 def _log_factors(data: Streams, hypothesis: NDArray[np.intp], v: Floats) -> Floats:
-    """Log of the factor of each unit under each bet, (row, unit, bet); 0 where no bet is placed."""
+    """Log of what each unit multiplies the wealth of each bet by, (row, unit, bet); 0 where no bet is placed."""
     away = data.values[hypothesis] - v[:, None]
-    if data.scale is not None:
-        return _sharp_factors(away, data.scale[hypothesis])
+    if data.scale is None:
+        stakes = _relative(data, hypothesis, v, away)[:, :, None] * BETS
+    else:
+        stakes = _standard(away, data.scale[hypothesis])[:, :, None] * SHARP_SLOPES
+        np.tanh(stakes, out=stakes)
+        stakes *= SHARP_STAKE
+    stakes += 1.0
+    factors: Floats = np.log(stakes, out=stakes)  # np.log takes four numbers at a time, np.log1p one
+    return factors
+
+
+def _relative(data: Streams, hypothesis: NDArray[np.intp], v: Floats, away: Floats) -> Floats:
+    """(D - v)/(v - lo): what a bet of 1 wins; -1 for a failed unit, 0 for padding."""
     gap = np.maximum(v - data.lo[hypothesis], 0.0)[:, None]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # gap = 0 is the limit v -> lo: any D above lo disproves it outright, D = lo loses the stake
         relative = np.where(away > -gap, away / gap, -1.0)
     # a failed unit loses the stake on both sides: the worst case, whatever made it fail
     relative = np.where(data.ok[hypothesis], relative, np.where(data.failed[hypothesis], -1.0, 0.0))
-    factors: Floats = np.log1p(relative[:, :, None] * BETS)
-    return factors
+    return np.minimum(relative, MOST_RELATIVE)
 
 
-def _sharp_factors(away: Floats, scale: Floats) -> Floats:
+def _standard(away: Floats, scale: Floats) -> Floats:
+    """(D - v)/r, infinite with its sign where r = 0, and 0 where no bet is placed."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         standard = np.where(scale > 0, away / scale, np.copysign(np.inf, away))
-    standard = np.where(np.isnan(scale) | (away == 0), 0.0, standard)
-    factors: Floats = np.log1p(SHARP_STAKE * np.tanh(standard[:, :, None] * SHARP_SLOPES))
-    return factors
+    return np.where(np.isnan(scale) | (away == 0), 0.0, standard)
 
 
 def _log_mean_exp(log_wealth: Floats) -> Floats:

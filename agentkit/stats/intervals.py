@@ -81,4 +81,7 @@ def _reach(
 
 def anytime_intervals(data: Streams, theta: ArrayLike, level: ArrayLike) -> tuple[Floats, Floats]:
     """C(a) = [L, U] per hypothesis, valid at every stopping time at once, not intersected over time."""
-    return lower_ends(data, theta, level), -lower_ends(data.mirrored(), theta, level)
+    both = data.with_mirror()
+    sides = [np.tile(np.broadcast_to(np.asarray(x, dtype=np.float64), len(data)), 2) for x in (theta, level)]
+    lower, mirrored = np.split(lower_ends(both, *sides), 2)
+    return lower, -mirrored
