@@ -64,7 +64,7 @@ class Behave(Params):
     """How to misbehave."""
 
     how: str
-    units: tuple[int, ...] = ()
+    at: tuple[int, ...] = ()
     seconds: float = 30
     path: str = ""
 
@@ -72,7 +72,7 @@ class Behave(Params):
 @agentkit.tool(metrics=[VALUE], version="1", resources=Resources(memory=512 << 20))
 def misbehave(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
     """Do what a broken plugin does; on the units named only, if any are named."""
-    if params.units and not {u.index for u in units} & set(params.units):
+    if params.at and not {u.index for u in units} & set(params.at):
         return _table(units)
     return _FAULTS[params.how](params, units, ctx)
 
@@ -112,7 +112,7 @@ def _undeclared(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
 def _range(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
     from agentkit import Measurements
 
-    bad = set(params.units) or {u.index for u in units}
+    bad = set(params.at) or {u.index for u in units}
     return Measurements.from_array(
         units, ["baseline", "a"], "value", [[0.5, 1.5 if u.index in bad else 0.25] for u in units]
     )
@@ -120,6 +120,16 @@ def _range(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
 
 def _hang(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
     time.sleep(params.seconds)
+    return _table(units)
+
+
+def _patient(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
+    """Looks whether it should stop, and gives up half-way when it should."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < params.seconds:
+        if ctx.cancelled:
+            raise RuntimeError("stopped half-way")
+        time.sleep(0.01)
     return _table(units)
 
 
@@ -196,7 +206,7 @@ def _big(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
 
     from agentkit import Measurements
 
-    names = ["baseline", *(f"c{i}" for i in range(500_000))]
+    names = ["baseline", *(f"c{i}" for i in range(400_000))]
     return Measurements.from_array(
         units, names, "value", np.random.default_rng(0).random((len(units), len(names)))
     )
@@ -249,6 +259,7 @@ _FAULTS = {
         "_range",
         "_hang",
         "_stubborn",
+        "_patient",
         "_grandchild",
         "_daemon",
         "_fork_many",
