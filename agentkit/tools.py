@@ -70,6 +70,13 @@ class Context(Protocol):
         The suffix of `name` picks the format: `.json`, `.csv`, `.npz`, `.safetensors`, `.png`, `.svg`.
         """
 
+    def read_artifact(self, sha256: str) -> bytes:
+        """The bytes of an artifact that an earlier run stored, by its SHA-256.
+
+        Raises:
+            ParamError: this worker does not have it.
+        """
+
     def wants(self, condition: str) -> bool:
         """Whether `condition` was asked for (always true for `baseline`)."""
 

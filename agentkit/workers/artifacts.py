@@ -7,12 +7,13 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkit.errors import ToolError, WorkerError, near_names
+from agentkit.errors import ParamError, ToolError, WorkerError, near_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,22 @@ class ArtifactStore:
             raise WorkerError(
                 f"artifact {artifact.name!r}: {artifact.file} does not hold the bytes it is named by"
             )
+        return content
+
+    def named(self, sha256: str) -> bytes:
+        """The bytes with that SHA-256, whatever their format.
+
+        Raises:
+            ParamError: there is no such file in this folder, or it holds other bytes than its name says.
+        """
+        found = sorted(self.folder.glob(f"{sha256}.*")) if re.fullmatch("[0-9a-f]{64}", sha256) else []
+        if not found:
+            raise ParamError(
+                f"no artifact sha256:{sha256} on this worker; write the 64 hex digits that an earlier run reported"
+            )
+        content = found[0].read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ParamError(f"artifact {found[0].name} is damaged: run again what made it")
         return content
 
     def _write_whole(self, file: Path, content: bytes) -> None:

@@ -120,6 +120,10 @@ class JobContext:
         self._emit("artifact", stored.to_json())
         return stored.sha256
 
+    def read_artifact(self, sha256: str) -> bytes:
+        """The bytes of a stored artifact; raises `ParamError` when this worker does not have it."""
+        return self._artifacts.named(sha256)
+
     def wants(self, condition: str) -> bool:
         """Whether `condition` was asked for."""
         return condition == BASELINE or self._conditions is None or condition in self._conditions
