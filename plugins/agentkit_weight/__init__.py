@@ -11,5 +11,7 @@ from agentkit import Tool, hookimpl
 def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     """Register the tools; the kernels are imported when a tool runs."""
     from agentkit_weight.finetune_tool import finetune
+    from agentkit_weight.zo_replay_tool import zo_replay
 
-    register(finetune)
+    for each in (finetune, zo_replay):
+        register(each)
