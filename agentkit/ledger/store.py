@@ -51,13 +51,13 @@ class Store:
     """
 
     def __init__(
-        self, url: str | Path, *, readonly: bool = False, busy_seconds: float = BUSY_SECONDS
+        self, url: str | Path, *, readonly: bool = False, busy_seconds: float | None = None
     ) -> None:
         parsed = _parse(url)
         self.readonly = readonly
         self.url = parsed.render_as_string(hide_password=True)
         self.path = Path(parsed.database) if parsed.drivername == "sqlite" and parsed.database else None
-        self.busy_seconds = busy_seconds
+        self.busy_seconds = BUSY_SECONDS if busy_seconds is None else busy_seconds
         self._lock = threading.RLock()
         self._connection: sa.Connection | None = None
         if self.path is not None:

@@ -59,12 +59,17 @@ def load_toy(rest: str, device: str) -> object:
     return object()
 
 
-@pytest.fixture
-def plugins() -> Plugins:
+def toy_plugins() -> Plugins:
+    """A plugin table with the toy family in it."""
     plugin = Plugin(
         "toy", "toy-dist", "1.0", types.ModuleType("toy"), tools=(dose, bound), targets=(load_toy,)
     )
     return Plugins([plugin], [], manager=None)
+
+
+@pytest.fixture
+def plugins() -> Plugins:
+    return toy_plugins()
 
 
 @pytest.fixture
