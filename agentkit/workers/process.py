@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 GRACE_S = 5.0
 """Between SIGTERM and SIGKILL."""
 
+_GONE_S = 2.0
+
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from agentkit.workers.child import main; main()"
 )
@@ -145,6 +147,7 @@ class ChildProcess:
         self._signal_group(signal.SIGKILL)
         watch.kill_marked(MARK, self._mark)
         self._process.wait()
+        self._wait_for_group(_GONE_S)
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -158,6 +161,12 @@ class ChildProcess:
         """Until it has ended, at most `limit_s`."""
         give_up = time.monotonic() + limit_s
         while self.ended_by() is None and time.monotonic() < give_up:
+            time.sleep(0.005)
+
+    def _wait_for_group(self, limit_s: float) -> None:
+        """A killed process holds its memory and devices a moment longer; the next child must find them free."""
+        give_up = time.monotonic() + limit_s
+        while watch.session_members(self.pid, max_age_s=0) and time.monotonic() < give_up:
             time.sleep(0.005)
 
     def _signal_group(self, number: signal.Signals) -> None:

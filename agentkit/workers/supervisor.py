@@ -214,9 +214,9 @@ class Supervisor:
         if self._child is not child:
             return
         try:
-            data = child.connection.recv(1 << 20)
+            data = _received(child)
             messages = list(self._reader.feed(data))
-        except (OSError, AgentkitError) as error:
+        except AgentkitError as error:
             self._fail("lost", f"worker {self.name} broke the protocol: {error}")
             return
         if not data:
@@ -430,3 +430,11 @@ class Supervisor:
         assert running is not None  # noqa: S101 - events are about jobs
         self._emit_event(make_event(running.job, cast("EventKind", kind), self.name, running.seq, data))
         running.seq += 1
+
+
+def _received(child: ChildProcess) -> bytes:
+    """What is there; nothing when the other end is gone (a reset: it died with our last message unread)."""
+    try:
+        return child.connection.recv(1 << 20)
+    except ConnectionError:
+        return b""

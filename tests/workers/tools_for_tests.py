@@ -330,6 +330,17 @@ def on_target(params: OnTarget, units: Sequence[Unit], ctx: Context) -> Any:
     return Measurements.from_array(units, ["baseline"], "value", [[float(outputs[0])]] * len(units))
 
 
+@agentkit.tool(metrics=[VALUE], version="1")
+def on_table(params: OnTarget, units: Sequence[Unit], ctx: Context) -> Any:
+    """Read a table of numbers, or write to it as no tool should."""
+    from agentkit import Measurements
+
+    table = ctx.target(params.target)
+    if params.write:
+        table *= 2
+    return Measurements.from_array(units, ["baseline"], "value", [[float(table[0])]] * len(units))
+
+
 @agentkit.tool(metrics=[Metric("cosine", -1, 1, baseline=1)], version="1", resources=Resources(gpus=1))
 def wants_gpu(params: Nothing, units: Sequence[Unit], ctx: Context) -> Any:
     """Asks for a device."""
@@ -361,6 +372,15 @@ def net(rest: str, device: str) -> Any:
     return torch.nn.Linear(size, size, bias=False).to(device).eval()
 
 
+@agentkit.target("table", fingerprint=lambda rest: f"table-{rest}")
+def table(rest: str, device: str) -> Any:
+    """1 MiB of numbers without torch; `table:slow…` takes a moment to load, `table:never` a minute."""
+    import numpy as np
+
+    time.sleep(60 if rest == "never" else 0.3 if rest.startswith("slow") else 0)
+    return np.full(1 << 17, 0.5)
+
+
 def _table(units: Sequence[Unit]) -> Any:
     from agentkit import Measurements
 
@@ -371,10 +391,11 @@ def _table(units: Sequence[Unit]) -> Any:
 
 @agentkit.hookimpl
 def agentkit_register_tools(register: Any) -> None:
-    for tool in (doses, noop, misbehave, device_memory, on_target, wants_gpu):
+    for tool in (doses, noop, misbehave, device_memory, on_target, on_table, wants_gpu):
         register(tool)
 
 
 @agentkit.hookimpl
 def agentkit_register_targets(register: Any) -> None:
     register(net)
+    register(table)
