@@ -82,9 +82,8 @@ class _BlockHook:
     """Appends copies to the rows that enter one block and repeats what the block gets per item."""
 
     def __init__(self, block: nn.Module, rows_in: int, rows_out: int, plan: RowPlan) -> None:
-        self.names = [
-            n for n, p in inspect.signature(block.forward).parameters.items() if p.kind is not p.VAR_KEYWORD
-        ]
+        declared = inspect.signature(type(block).forward).parameters  # a tool may have patched the instance
+        self.names = [n for n, p in declared.items() if p.kind is not p.VAR_KEYWORD][1:]
         self.rows_in, self.rows_out, self.plan = rows_in, rows_out, plan
 
     def __call__(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -128,13 +128,15 @@ class HeadSweep:
             _require_reachable(conditions[i])
         with torch.no_grad():
             baseline = collect(self.model(**inputs), items)
-            result = baseline.expand(1 + len(conditions), *baseline.shape).clone()
             order = sorted(live, key=lambda i: _canonical(conditions[i]))
             job = _Job(self, dict(inputs), n_items, collect, state, donors, baseline)
-            for chunk in self._chunks(job, [conditions[i] for i in order]):
-                values = job.run(chunk, engine)
-                for value in values:
-                    result[1 + order.pop(0)] = value
+            parts = [job.run(chunk, engine) for chunk in self._chunks(job, [conditions[i] for i in order])]
+        if len(parts) == 1 and order == list(range(len(conditions))):
+            return parts[0]  # already in place: all logits of a sweep are too large to copy
+        result = baseline.expand(1 + len(conditions), *baseline.shape).clone()
+        for part in parts:
+            for value in part[1:]:
+                result[1 + order.pop(0)] = value
         return result
 
     def _chunks(self, job: _Job, conditions: Sequence[Condition]) -> Iterator[list[Condition]]:
@@ -177,7 +179,7 @@ class _Job:
         return self.baseline[0].numel()
 
     def run(self, conditions: list[Condition], engine: str | None) -> Tensor:
-        """[conditions, items, …], by a shared pass where it is cheaper and proves itself."""
+        """[1 + conditions, items, …], by a shared pass where it is cheaper and proves itself."""
         reason = "forced" if engine == "loop" else self._why_not_spawn(conditions, forced=engine == "spawn")
         if not reason:
             try:
@@ -188,7 +190,7 @@ class _Job:
                     raise
         self.sweep.trace.engine["loop"] += 1
         self.sweep.trace.reasons[reason] += 1
-        return torch.stack([self._plain(c) for c in conditions])
+        return torch.stack([self.baseline, *(self._plain(c) for c in conditions)])
 
     def _why_not_spawn(self, conditions: list[Condition], *, forced: bool) -> str:
         blocks = self._blocks()
@@ -226,7 +228,8 @@ class _Job:
             )
         _self_check(values[: self.n_items], self.baseline)
         self.sweep.trace.engine["spawn"] += 1
-        return torch.stack([values[plan.rows(i)] for i in range(len(conditions))])
+        values[: self.n_items] = self.baseline
+        return values.unflatten(0, (1 + len(conditions), self.n_items))
 
     def _pass(self, edits: Sequence[_Edit]) -> Any:
         """One forward pass under edits; every edited site must be hit."""
