@@ -7,16 +7,20 @@ matplotlib is imported inside the functions, so that importing the report costs 
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
 from agentkit.report.document import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+P = ParamSpec("P")
 WIDTH = 7.2
 """Inches; about 690 CSS pixels, a column of print."""
 INK, FAINT, GRID, BAND = "#1a1a1a", "#5f6368", "#d9dce0", "#e6e9ee"
@@ -41,7 +45,7 @@ LOOKS = {
     "invalid": Look("#1a1a1a", "X", True),
 }
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # Any: matplotlib types every key as a literal
     "font.family": ["DejaVu Sans"],
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -55,6 +59,8 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,  # a `$` in a condition's name is a character, not mathematics
     "text.usetex": False,
     "path.simplify": False,
+    "figure.constrained_layout.w_pad": 0.07,
+    "figure.constrained_layout.h_pad": 0.06,
 }
 
 
@@ -86,12 +92,24 @@ def handle(label: str, linewidth: float = 1.8) -> Line2D:
     )  # fmt: skip
 
 
-def to_svg(figure: Figure) -> str:
-    """The figure as SVG text: no date, no program version, ids from a fixed salt."""
+@contextmanager
+def styled() -> Iterator[None]:
+    """Our style alone, whatever settings the user has; theirs come back afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def drawn(make: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> str:
+    """The figure that `make` returns, as SVG text: no date, no program version, ids from a fixed salt."""
     buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
+    with styled():
+        figure = make(*args, **kwargs)
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(buffer, format="svg", metadata=nothing)
     lines = (line.rstrip() for line in buffer.getvalue().splitlines())
     return "\n".join(line for line in lines if line) + "\n"
 

@@ -163,7 +163,7 @@ def main_metric(table: Measurements, tool: str, findings: Sequence[Finding]) -> 
     return max(table.metrics, key=lambda metric: (votes.count(metric), -table.metrics.index(metric)))
 
 
-def tested_sites(
+def sites_with_verdicts(
     findings: Sequence[Finding],
     tool: str,
     metric: str,

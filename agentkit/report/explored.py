@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from agentkit.report.canvas import to_svg
+from agentkit.report.canvas import drawn
 from agentkit.report.document import Block, Heading, Inline, Paragraph, Picture, Table, code, text
 from agentkit.report.dose_response import OVERLAID, Panel, dose_response
 from agentkit.report.exploration import (
@@ -17,7 +17,7 @@ from agentkit.report.exploration import (
     level_of,
     main_metric,
     shifts,
-    tested_sites,
+    sites_with_verdicts,
 )
 from agentkit.report.facts import canonical
 from agentkit.report.head_map import head_map
@@ -94,7 +94,7 @@ def _dose_picture(run: Exploration, table: Measurements, metric: str, findings: 
     dotted = f" Dotted: {', '.join(references)}." if references else ""
     return Picture(
         f"dose-{run.ref}",
-        to_svg(dose_response(panels)),
+        drawn(dose_response, panels),
         f"Dose-response of {metric} to {kinds}: mean per level with a descriptive interval.",
         text(
             f"Exploratory, {run.ref}, {run.units} units. Points: mean over units of each level; bars and band: {T_INTERVAL}, "
@@ -113,14 +113,15 @@ def _head_picture(
     sites: Mapping[Site, str],
     findings: Sequence[Finding],
 ) -> Picture:
-    tested = tested_sites(findings, run.tool, metric, run.params, sites)
+    tested = sites_with_verdicts(findings, run.tool, metric, run.params, sites)
+    marks = {place: (finding.ref, finding.label) for place, finding in tested.items()}
     units = sorted({row.units for row in rows if row.condition in sites.values()})
     n = f"{units[0]}" if len(units) == 1 else f"{units[0]} to {units[-1]}"
     how = text(" (", code(variant), ")") if variant else ()
     marked = " Outlined heads carry a hypothesis, tested on other seeds; its verdict is in the table above."
     return Picture(
         name,
-        to_svg(head_map(head_differences(rows, sites), metric, {p: (f.ref, f.label) for p, f in tested.items()})),
+        drawn(head_map, head_differences(rows, sites), metric, marks),
         f"Layer by head map of the mean difference in {metric} to baseline {variant}".strip() + ".",
         text(
             f"Exploratory, {run.ref}, {n} units a head: mean over units of ", code(metric),

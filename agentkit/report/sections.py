@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentkit import __version__
 from agentkit.report import explored
-from agentkit.report.canvas import to_svg
+from agentkit.report.canvas import drawn
 from agentkit.report.claims import claim_line, numbers_of, sentence, where_line
 from agentkit.report.document import (
     Block,
@@ -94,7 +94,7 @@ def _verdicts(facts: Facts) -> Iterator[Block]:
     )
     yield Picture(
         "forest",
-        to_svg(forest(findings)),
+        drawn(forest, findings),
         f"Estimates and intervals of {len(findings)} hypotheses against the smallest effect of interest.",
         text(
             "Estimates with their intervals C(a); the grey band holds effects smaller than the smallest of interest."
@@ -135,7 +135,7 @@ def _evidence(findings: Sequence[Finding]) -> Iterator[Block]:
     yield Heading(2, text("How the evidence of each verdict grew"))
     yield Picture(
         "evidence",
-        to_svg(evidence_paths(findings)),
+        drawn(evidence_paths, findings),
         f"Log e against units for {len(findings)} hypotheses, each with the threshold of its level.",
         text(
             "Natural logarithm of e against units, and its last value; the dashed line is log(1/a), which a label must "

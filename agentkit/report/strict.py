@@ -8,7 +8,7 @@ VERDICT_WORDS = re.compile(
     r"\b(supported|contradicted|equivalent|confirmed|refuted|proven|proves?|significant(ly)?|no effect)\b",
     re.IGNORECASE,
 )
-CITATION = re.compile(r"\b[VH]\d+(\.\d+)?\b")
+CITATION = re.compile(r"(?<![\w.])[VH]\d+(\.\d+)?\b")  # `L3.H2` is a head
 HEADING = re.compile(r"(#{1,6})\s+(.*)")
 FREE = re.compile(r"exploratory|limits|verdicts|ledger", re.IGNORECASE)
 """Headings of sections whose sentences need no citation: they are marked, or explain the words."""
