@@ -27,7 +27,10 @@ def agentkit_register_tools(register):
 """
 
 FAULTS = {
-    "missing_dependency": ("import a_package_that_is_not_here", "ModuleNotFoundError.*a_package_that_is_not_here"),
+    "missing_dependency": (
+        "import a_package_that_is_not_here",
+        "ModuleNotFoundError.*a_package_that_is_not_here",
+    ),
     "taken_name": (GOOD.format(name="noise.text"), "tool 'noise.text' is taken by plugin 'input_noise'"),
     "misspelt_hook": (
         "import agentkit\n@agentkit.hookimpl\ndef agentkit_register_tool(register): pass",
