@@ -96,14 +96,19 @@ def e_bh(log_e: ArrayLike, alpha: float) -> Bools:
 
 def e_lond(log_e: ArrayLike, weights: ArrayLike, alpha: float) -> Decisions:
     """e-LOND: reject iff e_t >= 1/(alpha w_t (R+1)), R the rejections so far. Any dependence (Xu & Ramdas 2024)."""
-    evidence, shares = np.asarray(log_e, dtype=np.float64).tolist(), np.asarray(weights, dtype=np.float64)
+    evidence, shares = np.asarray(log_e, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     check_weights(shares, alpha)
-    levels, rejections = [], 0
-    for log_value, weight in zip(evidence, shares.tolist(), strict=True):
-        levels.append(alpha * weight * (rejections + 1))
-        rejections += log_value >= -math.log(levels[-1])
-    tested = np.array(levels)
-    return Decisions(np.asarray(evidence) >= -np.log(tested), tested)
+    if evidence.shape != shares.shape:
+        raise refused("log_e", evidence.shape, f"one entry per weight ({shares.shape})")
+    log_rewards = -np.log(alpha * shares) - evidence  # rejected iff log(R + 1) reaches it
+    factor, log_factor, factors, rejected = 1, 0.0, [], []
+    for needed in log_rewards.tolist():
+        factors.append(factor)
+        rejected.append(log_factor >= needed)
+        if rejected[-1]:
+            factor += 1
+            log_factor = math.log(factor)
+    return Decisions(np.array(rejected, np.bool_), alpha * shares * np.array(factors, np.float64))
 
 
 def log_e_from_p(p_values: ArrayLike, kappa: float = 0.5) -> Floats:
