@@ -13,20 +13,25 @@ if TYPE_CHECKING:
 
     import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     Tested = Mapping[tuple[int, int], tuple[str, str]]
     """(layer, head) to (hypothesis, label), for heads with a registered hypothesis."""
 
-MOST_HEADS_WITH_VALUES = 16
 CELL_INCHES = 0.42
 MAP_INCHES = 5.6
 """Width of the map itself: cells of many heads stay about square."""
+TALLEST_INCHES = 12.0
+READABLE_INCHES = 0.34
+"""Smallest cell that a printed value fits."""
+ROOMY_INCHES = 0.45
+"""Width from which a value is printed larger and a hypothesis with its word."""
 SMALL = 5e-3
 """Largest difference below which cells are printed in thousandths."""
-DARK = 0.62
-"""Share of the largest difference from which a cell's colour is too dark for dark text."""
+DARK = 0.179
+"""Relative luminance below which white text has more contrast than black (at least 4.58 to 1 either way)."""
 
 
 def head_map(differences: NDArray[np.float64], metric: str, tested: Tested) -> Figure:
@@ -42,18 +47,22 @@ def head_map(differences: NDArray[np.float64], metric: str, tested: Tested) -> F
 
     layers, heads = differences.shape
     largest = float(np.nanmax(np.abs(differences))) or 1.0
-    scale = 1000 if largest < SMALL else 1
-    figure = new_figure(WIDTH, 1.35 + layers * min(CELL_INCHES, MAP_INCHES / heads))
+    height = min(CELL_INCHES, MAP_INCHES / heads, TALLEST_INCHES / layers)
+    figure = new_figure(WIDTH, 1.35 + layers * height)
     axes = figure.add_subplot()
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(differences), cmap="RdBu", norm=Normalize(-largest, largest), edgecolors="white",
         linewidth=0.8,
     )  # fmt: skip
-    _frame(axes, layers, heads)
+    readable = min(height, MAP_INCHES / heads) >= READABLE_INCHES
+    scale = 1000 if readable and largest < SMALL else 1
+    _frame(axes, layers, heads, height)
     for (layer, head), (ref, label) in tested.items():
-        _outline(axes, layer, head, ref, label, with_name=heads <= MOST_HEADS_WITH_VALUES)
-    if heads <= MOST_HEADS_WITH_VALUES:
-        _values(axes, differences, largest, scale, tested)
+        _outline(axes, layer, head, label)
+        if readable:
+            _name(axes, layer, head, ref, label, roomy=MAP_INCHES / heads >= ROOMY_INCHES)
+    if readable:
+        _values(axes, mesh, differences, largest, scale, tested)
     bar = figure.colorbar(mesh, ax=axes, fraction=0.035, pad=0.02)
     if bar.solids is not None:  # vector, without seams between the steps
         bar.solids.set(rasterized=False, edgecolor="face")
@@ -64,11 +73,11 @@ def head_map(differences: NDArray[np.float64], metric: str, tested: Tested) -> F
     return figure
 
 
-def _frame(axes: Axes, layers: int, heads: int) -> None:
-    """Layer 0 on top; every head and layer named while the names fit, else every fourth."""
+def _frame(axes: Axes, layers: int, heads: int, height: float) -> None:
+    """Layer 0 on top; heads and layers are named as often as their names fit."""
     axes.set(ylim=(layers, 0), xlim=(0, heads), facecolor="#ececec")
-    heads_named = range(0, heads, 1 if heads <= MOST_HEADS_WITH_VALUES else 4)
-    layers_named = range(0, layers, 1 if layers <= 24 else 4)
+    heads_named = range(0, heads, math.ceil(0.32 * heads / MAP_INCHES))
+    layers_named = range(0, layers, math.ceil(0.14 / height))
     axes.set_xticks([h + 0.5 for h in heads_named], [f"H{h}" for h in heads_named])
     axes.set_yticks([y + 0.5 for y in layers_named], [f"L{y}" for y in layers_named])
     axes.xaxis.tick_top()
@@ -77,30 +86,44 @@ def _frame(axes: Axes, layers: int, heads: int) -> None:
         spine.set_visible(False)
 
 
-def _values(axes: Axes, differences: NDArray[np.float64], largest: float, scale: int, tested: Tested) -> None:
+def _values(
+    axes: Axes, mesh: QuadMesh, differences: NDArray[np.float64], largest: float, scale: int, tested: Tested
+) -> None:
     decimals = decimals_for(largest * scale, 3)
-    size = 6.8 if differences.shape[1] <= 12 else 5.6
+    size = 6.8 if MAP_INCHES / differences.shape[1] >= ROOMY_INCHES else 5.6
     for layer, row in enumerate(differences.tolist()):
         for head, value in enumerate(row):
             if math.isnan(value):
                 continue
-            colour = "white" if abs(value) > DARK * largest else INK
             middle = layer + (0.34 if (layer, head) in tested else 0.5)
-            words = fixed(value * scale, decimals)
+            words, colour = (
+                fixed(value * scale, decimals),
+                _ink(*mesh.to_rgba(differences[layer, head : head + 1])[0, :3]),
+            )
             axes.text(head + 0.5, middle, words, ha="center", va="center", fontsize=size, color=colour)
 
 
-def _outline(axes: Axes, layer: int, head: int, ref: str, label: str, *, with_name: bool) -> None:
-    """A frame in the label's colour on white, so that it shows on any cell; below the value marker and name."""
+def _ink(*rgb: float) -> str:
+    """Black or white, whichever reads better on the colour (relative luminance as in WCAG)."""
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb)
+    return "black" if 0.2126 * r + 0.7152 * g + 0.0722 * b > DARK else "white"
+
+
+def _outline(axes: Axes, layer: int, head: int, label: str) -> None:
+    """A frame in the label's colour on white, so that it shows on any cell."""
     from matplotlib.patches import Rectangle
 
-    look = LOOKS[label]
-    for colour, width in (("white", 4.6), (look.colour, 2.2)):
+    for colour, width in (("white", 4.6), (LOOKS[label].colour, 2.2)):
         axes.add_patch(
             Rectangle((head + 0.06, layer + 0.06), 0.88, 0.88, fill=False, edgecolor=colour, linewidth=width)
         )
-    if not with_name:
-        return
+
+
+def _name(axes: Axes, layer: int, head: int, ref: str, label: str, *, roomy: bool) -> None:
+    """The label's marker and the hypothesis below the value; a hypothesis H3 must not be read as head H3."""
+    from matplotlib.patches import Rectangle
+
+    look = LOOKS[label]
     axes.add_patch(
         Rectangle((head + 0.08, layer + 0.55), 0.84, 0.37, facecolor="white", linewidth=0, zorder=1.5)
     )
@@ -108,11 +131,10 @@ def _outline(axes: Axes, layer: int, head: int, ref: str, label: str, *, with_na
         [head + 0.2], [layer + 0.73], marker=look.marker, markersize=4.2, color=look.colour, markeredgewidth=1.0,
         markerfacecolor=look.colour if look.filled else "white",
     )  # fmt: skip
-    # a hypothesis H3 is not head H3
+    words = f"hyp {ref.removeprefix('H')}" if roomy else f"#{ref.removeprefix('H')}"
     axes.text(
-        head + 0.59, layer + 0.735, f"hyp {ref.removeprefix('H')}", ha="center", va="center", fontsize=5.8, color=INK,
-        weight="bold",
-    )  # fmt: skip
+        head + 0.59, layer + 0.735, words, ha="center", va="center", fontsize=5.8, color=INK, weight="bold"
+    )
 
 
 def _legend(figure: Figure, tested: Tested, scale: int) -> None:
