@@ -10,18 +10,24 @@ from agentkit import TargetLoader, Tool, hookimpl
 @hookimpl
 def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     """Register the tools `noise.*`."""
+    from agentkit_input_noise.certify_tool import noise_certify
+    from agentkit_input_noise.image_tool import noise_image
     from agentkit_input_noise.slots_tool import noise_slots
     from agentkit_input_noise.text_tool import noise_text
 
     register(noise_text)
     register(noise_slots)
+    register(noise_image)
+    register(noise_certify)
 
 
 @hookimpl
 def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     """Register the data sets and models of this plugin."""
     from agentkit_input_noise.addresses import addresses
+    from agentkit_input_noise.digits_target import digits
     from agentkit_input_noise.tagger_target import tagger
 
     register(addresses)
     register(tagger)
+    register(digits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,9 @@ from agentkit_input_noise.dose_response import Curve, describe
 from agentkit_input_noise.sweep import CHANCE, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from agentkit import Context, Measurements, Metric, Unit
 
@@ -111,24 +112,44 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 def draw(curves: dict[str, dict[str, Curve]], sweep: Sweep) -> str:
     """One panel a metric as SVG text; equal curves give equal bytes."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"svg.hashsalt": "agentkit", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(4.6 * len(curves), 3.4), layout="constrained")
-        panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    with svg_figure(len(curves)) as (panels, text):
         for axes, (metric, of) in zip(panels, curves.items(), strict=True):
             for colour, (kind, curve) in zip(COLOURS * 3, of.items(), strict=False):
                 _draw_curve(axes, curve, kind, colour)
             floor = next(iter(of.values())).floor
             axes.axhline(floor, color="0.6", lw=0.8, ls=":", label="chance or floor")
-            axes.set_xlabel("strength")
-            axes.set_ylabel(metric)
-            axes.spines[["top", "right"]].set_visible(False)
+            axes.set(xlabel="strength", ylabel=metric)
             axes.legend(frameon=False, fontsize=7)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
+
+
+def draw_band(
+    xs: ArrayLike, ys: ArrayLike, low: ArrayLike, high: ArrayLike, *, x: str, y: str, label: str
+) -> str:
+    """One line with a band as SVG text."""
+    with svg_figure(1) as (panels, text):
+        axes = panels[0]
+        axes.fill_between(xs, low, high, color=COLOURS[0], alpha=0.2, lw=0)
+        axes.plot(xs, ys, "o-", ms=3.5, lw=1.2, color=COLOURS[0], label=label)
+        axes.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
+        axes.legend(frameon=False, fontsize=7)
+    return text.getvalue()
+
+
+@contextmanager
+def svg_figure(columns: int) -> Iterator[tuple[Any, io.StringIO]]:
+    """Panels side by side, and the text that holds their SVG afterwards; no date, no random ids."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "agentkit", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(4.6 * columns, 3.4), layout="constrained")
+        panels = figure.subplots(1, columns, squeeze=False)[0]
+        yield panels, text
+        for axes in panels:
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def _draw_curve(axes: Any, curve: Curve, kind: str, colour: str) -> None:

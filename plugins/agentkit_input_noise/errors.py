@@ -19,3 +19,15 @@ class VariantsNeededError(ToolError):
 
 class TargetNotDeterministicError(ToolError):
     """A target gives other outputs on a second pass over the same input (dropout is on)."""
+
+
+class UnreachableRadiusError(ToolError):
+    """A radius that no outcome of the draws could certify; the message holds the largest reachable one."""
+
+
+class NotDifferentiableError(ToolError):
+    """No gradient reaches the input of a target; the message names the first module that breaks it."""
+
+
+class UnsupportedLayerError(ToolError):
+    """A layer whose bounds are not known; the message lists those that are."""

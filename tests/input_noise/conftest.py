@@ -55,6 +55,17 @@ class TrigramEncoder:
         return row / np.linalg.norm(row)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Small nets on few cores: more threads only wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def make_context():
     """`make_context({uri: target}, conditions=None)`."""
@@ -87,3 +98,20 @@ def ngram(addresses):
     from agentkit_input_noise import tagger
 
     return tagger.NgramTagger(tagger.train(addresses)["weights"], tagger.tag_names(addresses))
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """scikit-learn's digits; tests that need them are skipped without scikit-learn."""
+    pytest.importorskip("sklearn", reason="digits: needs scikit-learn (extra `image`)")
+    from agentkit_input_noise.digits import load_digits
+
+    return load_digits()
+
+
+@pytest.fixture(scope="session")
+def digits_net(digits, tmp_path_factory):
+    """`digits:cnn`, from the user's cache or trained now (5 to 10 CPU s)."""
+    from agentkit_input_noise.digits_target import digits as loader
+
+    return loader.load("cnn", "cpu")

@@ -1,0 +1,107 @@
+"""Image classification under noise: the kernel of `noise.image`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from agentkit import BASELINE, Measurements
+from agentkit_input_noise import classify, curve_files
+from agentkit_input_noise.image_tool import IMAGENET_C, ImageNoise
+from agentkit_input_noise.pixels import PixelNoise
+from agentkit_input_noise.sweep import CHANCE, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from agentkit import Context, Metric, Unit
+
+METRICS = ("accuracy", "flip_rate", "nll", "linf", "l2")
+
+
+def measure(
+    params: ImageNoise, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]
+) -> Measurements:
+    """All conditions on all units; see the tool's docstring."""
+    classifier, data = ctx.target(params.target), ctx.target(params.data)
+    cells = {name: cell for name, cell in sweep_of(params).items() if ctx.wants(name)}
+    conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]
+    values = np.zeros((len(METRICS), len(units), len(conditions)))
+    for u, unit in enumerate(units):
+        images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
+        if u == 0:
+            classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
+        outputs = {BASELINE: classify.logits(classifier, images, ctx.device, ctx.batch)}
+        clean = outputs[BASELINE].argmax(dim=1).numpy()
+        outputs[CHANCE] = outputs[BASELINE][torch.from_numpy(unit.rng("chance").permutation(len(images)))]
+        sizes = {BASELINE: (0.0, 0.0), CHANCE: (0.0, 0.0)}
+        for name, noisy in perturbed(images, cells, unit).items():
+            outputs[name] = classify.logits(classifier, noisy, ctx.device, ctx.batch)
+            sizes[name] = measured_size(noisy, images)
+        for c, name in enumerate(conditions):
+            values[:, u, c] = (*classify.scores(outputs[name], labels, clean), *sizes[name])
+        ctx.progress(u + 1, len(units))
+    table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    _write(ctx, params, table, metrics, units)
+    return table
+
+
+def sweep_of(params: ImageNoise) -> dict[str, tuple[str, float]]:
+    """Kind and strength of every condition but `baseline` and `chance`."""
+    return {name_of(k, s): (k, s) for k in pixel_kinds(params) for s in params.strengths} | {
+        name_of(k, s): (k, float(s))
+        for k in params.kinds
+        if k.startswith(IMAGENET_C)
+        for s in params.severities
+    }
+
+
+def pixel_kinds(params: ImageNoise) -> list[str]:
+    """Our own kinds that were asked for, and the plain arm where its weighted twin was."""
+    kinds = [k for k in params.kinds if not k.startswith(IMAGENET_C)]
+    return kinds + ["gaussian"] * ("edge_weighted" in kinds and "gaussian" not in kinds)
+
+
+def perturbed(images: Tensor, cells: dict[str, tuple[str, float]], unit: Unit) -> dict[str, Tensor]:
+    """The unit's images in every condition."""
+    found: dict[str, Tensor] = {}
+    noise: dict[str, Any] = {}
+    for name, (kind, strength) in cells.items():
+        if kind.startswith(IMAGENET_C):
+            from agentkit_input_noise.corruptions import corrupted
+
+            found[name] = corrupted(images, kind.removeprefix(IMAGENET_C), int(strength), unit)
+            continue
+        if kind not in noise:
+            noise[kind] = PixelNoise(images, kind, unit)
+        found[name] = noise[kind].at(strength)
+    return found
+
+
+def measured_size(noisy: Tensor, images: Tensor) -> tuple[float, float]:
+    """Largest change of any value, and mean over items of the change's L2 norm."""
+    change = (noisy - images).flatten(1).double()
+    return float(change.abs().max()), float(change.norm(dim=1).mean())
+
+
+def _write(
+    ctx: Context, params: ImageNoise, table: Measurements, metrics: Sequence[Metric], units: Sequence[Unit]
+) -> None:
+    drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
+    kinds = pixel_kinds(params)
+    controls = {"edge_weighted": "gaussian"} if "edge_weighted" in kinds else {}
+    curve_files.write(ctx, table, curve_files.Sweep(kinds, params.strengths, drawn, controls), units)
+    if ctx.conditions is None:
+        strengths = [
+            {
+                "condition": name,
+                "requested": strength,
+                **{m: float(table.column(m, name).mean()) for m in ("linf", "l2")},
+            }
+            for name, (_, strength) in sweep_of(params).items()
+        ]
+        ctx.artifact("strength.json", strengths)
