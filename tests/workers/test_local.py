@@ -268,11 +268,10 @@ def test_the_driver_never_imports_torch_or_ray(tmp_path):
 def test_capacity_shows_what_runs_for_how_long_and_what_is_warm(open_workers, run, make_job):
     executor = open_workers("local:2")
     assert [w.state for w in executor.capacity().workers] == ["stopped", "stopped"]
-    run(executor, make_job("on_target"))
+    run(executor, make_job("on_table", target="table:a"))
     idle = executor.capacity().workers[0]
-    assert (
-        idle.state == "idle" and idle.warm == ("net:small",) and idle.warm_bytes == 64 and idle.jobs_done == 1
-    )
+    assert idle.state == "idle" and idle.warm == ("table:a",) and idle.warm_bytes == 1 << 20
+    assert idle.jobs_done == 1
     assert idle.rss > 20 << 20 and idle.pid
     job = make_job("misbehave", how="patient")
     executor.submit(job)
