@@ -18,6 +18,7 @@ from agentkit.types import BASELINE, Unit
 from agentkit.workers import JobSpec, out_of_range
 from agentkit.workers.artifacts import ArtifactStore
 from agentkit.workers.context import Control, JobContext
+from agentkit.workers.environment import threads
 from agentkit.workers.warm import WarmTargets
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run_tool(
         units=tuple(units),
         conditions=None if conditions is None else tuple(conditions),
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with threads(tool.resources.cpus), tempfile.TemporaryDirectory() as folder:
         ctx = JobContext(
             job,
             device="cpu",

@@ -9,12 +9,24 @@ import sys
 
 import pytest
 
-HEAVY = ["torch", "ray", "langchain", "langchain_core", "anthropic", "sqlalchemy", "sqlmodel", "numpy", "transformers"]
+HEAVY = [
+    "torch",
+    "ray",
+    "langchain",
+    "langchain_core",
+    "anthropic",
+    "sqlalchemy",
+    "sqlmodel",
+    "numpy",
+    "transformers",
+]
 REPORT = f"import json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
 
 
 def loaded_after(code: str) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -52,7 +64,9 @@ assert plugins.tools and not plugins.errors, plugins.errors
 def test_help_takes_at_most_a_third_of_a_second_of_cpu():
     def cpu_seconds() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "agentkit.cli.main", "--help"], capture_output=True, check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, "-m", "agentkit.cli.main", "--help"], capture_output=True, check=True, timeout=60
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
