@@ -20,7 +20,7 @@ MOST_FAILED_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim about mu, as a hypothesis freezes it.
+    """One claim about mu, as a hypothesis freezes it; `check` says whether it is well posed.
 
     `mu` is E[D] for `bounded_mean`, P(D>0)-P(D<0) for `sign`, the centre of symmetry of D for `sharp`;
     `null`, `sesoi`, `lo` and `hi` are in that unit (`sign`: lo=-1, hi=1; `sharp`: lo and hi may be infinite).
@@ -56,12 +56,8 @@ def check(claim: Claim) -> None:
     """Raise StatsError, naming field, value and allowed set, unless the claim can be tested as it stands."""
     _check_names(claim)
     _check_range(claim)
-    if not claim.lo < claim.null < claim.hi:
-        raise refused("null", claim.null, f"a number inside ({claim.lo:g}, {claim.hi:g})")
+    _check_null(claim)
     _check_sesoi(claim)
-    if claim.test == "sharp" and claim.null != 0:
-        # The design makes D symmetric about 0 when nothing changes; about any other value symmetry is a guess.
-        raise refused("null", claim.null, "0 for test 'sharp'")
     if claim.invalid_if is not None and not 0 <= claim.invalid_if <= MOST_FAILED_SHARE:
         raise refused("invalid_if", claim.invalid_if, f"a share in [0, {MOST_FAILED_SHARE:g}]")
 
@@ -89,11 +85,25 @@ def _check_range(claim: Claim) -> None:
         raise refused("lo, hi", (claim.lo, claim.hi), "lo < hi")
 
 
+def _check_null(claim: Claim) -> None:
+    if claim.direction == "equivalent":
+        if claim.null != 0:
+            raise refused("null", claim.null, "0 for direction 'equivalent', whose band lies around 0")
+    elif claim.test == "sharp":
+        # the design makes D symmetric about 0 when nothing changes; about any other value symmetry is a guess
+        if claim.null != 0:
+            raise refused("null", claim.null, "0 for test 'sharp'")
+    elif not claim.lo < claim.null < claim.hi:
+        raise refused("null", claim.null, f"a number inside ({claim.lo:g}, {claim.hi:g})")
+
+
 def _check_sesoi(claim: Claim) -> None:
     if not (math.isfinite(claim.sesoi) and claim.sesoi >= 0):
         raise refused("sesoi", claim.sesoi, "a finite number >= 0")
     if claim.direction == "equivalent" and claim.sesoi == 0:
         raise refused("sesoi", claim.sesoi, "a number > 0 for direction 'equivalent'")
+    if claim.direction == "equivalent" and not (-claim.sesoi < claim.hi and claim.sesoi > claim.lo):
+        raise refused("sesoi", claim.sesoi, f"a band that reaches into [{claim.lo:g}, {claim.hi:g}]")
     if -claim.sesoi <= claim.lo and claim.sesoi >= claim.hi:
         raise refused(
             "sesoi", claim.sesoi, f"a band that leaves part of [{claim.lo:g}, {claim.hi:g}] outside"
@@ -115,6 +125,18 @@ def check_contrast(coefficients: Mapping[str, float], test: str) -> None:
     pairs = zip(sorted(values), sorted(-c for c in values), strict=True)
     if test == "sharp" and any(abs(c - mirrored) > 1e-9 * largest for c, mirrored in pairs):
         raise refused("contrast", dict(coefficients), "for test 'sharp' a set equal to its own negative")
+
+
+def difference(coefficients: Mapping[str, float], values: Mapping[str, float]) -> float:
+    """D of one unit: sum of coefficient * value over the conditions of the contrast, whatever their order.
+
+    Raises:
+        StatsError: when a condition of the contrast has no value.
+    """
+    absent = sorted(set(coefficients) - set(values))
+    if absent:
+        raise refused("values", sorted(values), "a value for each of " + ", ".join(absent))
+    return math.fsum(coefficient * values[condition] for condition, coefficient in coefficients.items())
 
 
 def difference_range(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agentkit.stats.claims import check
-from agentkit.stats.eprocess import BETS, SHARP_FREE_UNITS, SHARP_STAKE, log_tails_path, streams
+from agentkit.stats.eprocess import BETS, SHARP_FREE_UNITS, SHARP_STAKE, streams
 from agentkit.stats.problems import refused
-from agentkit.stats.verdicts import label_log_e
+from agentkit.stats.verdicts import log_e_paths
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -162,12 +162,6 @@ def _units_to_decide(
     values = rng.choice(pool.values, shape, p=pool.chances)
     failed = rng.random(shape) < pool.failed_share
     data = streams(claim.test, list(values), list(failed), [claim.lo] * paths, [claim.hi] * paths)
-    at_ends = [
-        [tail[:, ends - 1] for tail in log_tails_path(data, np.full(paths, v))]
-        for v in (claim.null, -claim.sesoi, claim.sesoi)
-    ]
-    above, below = np.array([tails[0] for tails in at_ends]), np.array([tails[1] for tails in at_ends])
-    best = np.max([label_log_e(label, claim, above, below) for label in claim.labels], axis=0)
-    earned = best >= needed
+    earned = log_e_paths(claim, data)[:, ends - 1] - math.log(claim.theta) >= needed
     first: Floats = np.where(earned.any(axis=1), ends[earned.argmax(axis=1)].astype(np.float64), np.inf)
     return first

@@ -14,6 +14,7 @@ from agentkit.stats.eprocess import (
     beyond_range,
     log_k_minus,
     log_k_plus,
+    log_tails_path,
     netted,
     streams,
 )
@@ -95,6 +96,21 @@ def evidence_of(
     for rows, data in _by_test(claims, differences, failed):
         found.update(zip(rows, _evidence_of_streams([claims[i] for i in rows], data), strict=True))
     return [found[i] for i in range(len(claims))]
+
+
+def log_e_path(claim: Claim, differences: ArrayLike, failed: ArrayLike) -> Floats:
+    """`Evidence.log_e` after each unit, (unit,), not rounded: what a plot of evidence against units shows."""
+    check(claim)
+    path: Floats = log_e_paths(claim, streams(claim.test, [differences], [failed], [claim.lo], [claim.hi]))[0]
+    return path
+
+
+def log_e_paths(claim: Claim, data: Streams) -> Floats:
+    """Largest log e-value of any label after each unit, (stream, unit), all streams judged by one claim."""
+    tails = [log_tails_path(data, np.full(len(data), v)) for v in (claim.null, -claim.sesoi, claim.sesoi)]
+    above, below = (np.array(side) + math.log(claim.theta) for side in zip(*tails, strict=True))
+    best: Floats = np.max([label_log_e(label, claim, above, below) for label in claim.labels], axis=0)
+    return best
 
 
 def judge(claim: Claim, differences: ArrayLike, failed: ArrayLike, level: float, k_star: int = 0) -> Verdict:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agentkit.errors import StatsError
-from agentkit.stats.claims import Claim, check, check_contrast, difference_range
+from agentkit.stats.claims import Claim, check, check_contrast, difference, difference_range
 
 GOOD = Claim("bounded_mean", "greater", 0.0, 0.1, -1.0, 1.0)
 SHARP = Claim("sharp", "greater", 0.0, 0.1, -np.inf, np.inf)
@@ -44,6 +44,8 @@ def test_a_well_posed_claim_passes(claim):
         (SIGN, {"sesoi": 1.0}, "sesoi"),
         (SHARP, {"direction": "equivalent"}, "direction"),
         (SHARP, {"null": 0.1}, "null"),
+        (GOOD, {"direction": "equivalent", "null": 0.05}, "null"),
+        (GOOD, {"direction": "equivalent", "lo": -2.0, "hi": -1.0, "sesoi": 0.5}, "sesoi"),
     ],
 )
 def test_an_ill_posed_claim_is_refused_with_field_value_and_allowed_set(base, change, field):
@@ -84,6 +86,18 @@ def test_no_contrast_of_values_in_range_leaves_the_computed_range():
         ]
         assert lo == pytest.approx(min(corners), abs=1e-12)
         assert hi == pytest.approx(max(corners), abs=1e-12)
+
+
+def test_d_does_not_depend_on_the_order_of_the_conditions():
+    values = {"a": 0.1, "b": 0.7, "c": 1e16, "baseline": 1e16}
+    contrast = {"a": 1.0, "b": -1.0, "c": 1.0, "baseline": -1.0}
+    found = {difference(dict(order), values) for order in itertools.permutations(contrast.items())}
+    assert found == {0.1 - 0.7}
+
+
+def test_a_contrast_needs_a_value_for_each_of_its_conditions():
+    with pytest.raises(StatsError, match="a value for each of b"):
+        difference({"a": 1, "b": -1}, {"a": 0.5, "baseline": 0.1})
 
 
 def test_a_baseline_outside_the_metric_range_is_refused():

@@ -8,7 +8,7 @@ import pytest
 from agentkit.errors import StatsError
 from agentkit.stats.claims import Claim
 from agentkit.stats.intervals import log_threshold
-from agentkit.stats.verdicts import evidence, evidence_of, judge, judge_campaign
+from agentkit.stats.verdicts import evidence, evidence_of, judge, judge_campaign, log_e_path
 from tests.stats.laws import bursts, coins, median_zero_skewed, rare_loss, skewed_beta
 
 GREATER = Claim("bounded_mean", "greater", 0.0, 0.2, -1.0, 1.0)
@@ -108,7 +108,7 @@ def test_supported_may_sharpen_to_equivalent_and_keeps_its_sign():
 
 
 def test_a_band_end_beyond_the_range_is_settled_by_the_range():
-    claim = Claim("bounded_mean", "equivalent", -0.3, 0.2, -1.0, 0.1)
+    claim = Claim("bounded_mean", "equivalent", 0.0, 0.2, -1.0, 0.1)
     assert label(claim, np.minimum(units(0.0, spread=0.05), 0.1)) == "equivalent"
     found = evidence(claim, [-0.5] * 30, [False] * 30)
     assert found.log_e_by_label["contradicted"] > 5  # by the lower end only; the upper one is out of reach
@@ -140,6 +140,37 @@ def test_evidence_exactly_on_the_threshold_is_enough():
     assert log_threshold(on_it) == found.log_e
     assert judge(GREATER, row, none_failed(row), on_it).label == "supported"
     assert judge(GREATER, row, none_failed(row), above_it).label == "inconclusive"
+
+
+def test_equivalence_to_a_known_best_baseline_needs_only_its_lower_side():
+    """A cosine to itself is 1, so D lies in [-2, 0]: nothing above 0 is left to rule out."""
+    claim = Claim("bounded_mean", "equivalent", 0.0, 0.05, -2.0, 0.0)
+    verdict = judge(claim, -np.abs(units(0.0, n=400, spread=0.01)), none_failed(range(400)), 0.01)
+    assert (verdict.label, verdict.sign, verdict.hi <= 0) == ("equivalent", -1, True)
+    assert judge(claim, -np.abs(units(0.2, n=400)), none_failed(range(400)), 0.01).label == "contradicted"
+
+
+@pytest.mark.parametrize("claim", [GREATER, EQUIVALENT, SHARP, replace(LESS, interval="one_sided")])
+def test_the_path_of_log_e_ends_where_the_evidence_is_at_every_unit(claim):
+    row = units(0.1, 60, 0.3)
+    failed = np.arange(60) % 13 == 5
+    path = log_e_path(claim, row, failed)
+    alone = [evidence(claim, row[:n], failed[:n]).log_e for n in range(1, 61)]
+    np.testing.assert_allclose(path, alone, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("test", ["bounded_mean", "sign"])
+def test_the_order_of_units_does_not_matter_to_tests_of_a_mean(test):
+    claim = replace(GREATER, test=test)
+    row = units(0.1, 60, 0.3)
+    first, shuffled = (
+        evidence(claim, r, none_failed(r)) for r in (row, np.random.default_rng(40).permutation(row))
+    )
+    assert shuffled.log_e == pytest.approx(first.log_e, abs=2e-9)
+
+
+def test_an_empty_campaign_has_no_verdicts():
+    assert judge_campaign([], [], [], [], [], [], 0.05) == []
 
 
 def test_no_units_or_failed_units_only_decide_nothing():
@@ -321,7 +352,7 @@ def test_a_planner_who_stops_at_the_first_label_is_wrong_at_most_alpha_of_the_ti
 def test_the_false_share_of_a_campaign_of_stopping_planners_is_at_most_alpha(shared):
     """Half the ideas are true; the planner closes each at its first promising look; streams may share their noise."""
     campaigns, size, alpha = 40, 20, 0.2
-    shares = []
+    shares, uncovered = [], []
     for seed in range(campaigns):
         rng = np.random.default_rng([39, seed])
         common = rng.choice([-1.0, 1.0], 100)
@@ -355,4 +386,10 @@ def test_the_false_share_of_a_campaign_of_stopping_planners_is_at_most_alpha(sha
             for i, v in enumerate(verdicts)
         ]
         shares.append(sum(false) / max(1, verdicts[0].k_star))
+        truth = [0.0 if i % 2 == 0 else 0.5 for i in range(size)]
+        missed = [
+            v.reason == "decided" and not v.lo <= mu <= v.hi for v, mu in zip(verdicts, truth, strict=True)
+        ]
+        uncovered.append(sum(missed) / max(1, verdicts[0].k_star))
+    assert np.mean(uncovered) <= alpha + 3 * np.std(uncovered) / np.sqrt(campaigns)
     assert np.mean(shares) <= alpha + 3 * np.std(shares) / np.sqrt(campaigns)
