@@ -102,3 +102,17 @@ class Neftune(Params):
     """Embeddings + U(-1, 1) alpha / sqrt(tokens * width) while training."""
 
     alpha: Annotated[float, Field(ge=0, le=15)] = 5.0
+
+
+class SubjectParams(LoraParams):
+    """Which trained model is looked at: a saved adapter, or plain LoRA trained on each unit."""
+
+    adapter: Annotated[
+        str | None,
+        Field(
+            description="sha256:HEX or path of a LoRA file; null trains plain LoRA on every unit; base = none"
+        ),
+    ] = None
+    strings: Annotated[
+        int, Field(ge=4, le=512, description="strings the loss is taken over, fresh per unit")
+    ] = 64

@@ -1,0 +1,195 @@
+"""What `weight.bits` does: traces, rounding errors, an integer program, and the measured truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from agentkit import BASELINE
+from agentkit.measurements import Measurements
+from agentkit_weight.errors import InfeasibleBudgetError
+from agentkit_weight.hessian import Hessian, interval, rademacher
+from agentkit_weight.subject import subject_of
+from agentkit_weight.task import Task, evaluation_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from agentkit import Context, Unit
+    from agentkit_weight.bits_tool import Bits
+    from agentkit_weight.hessian import Trace
+    from agentkit_weight.subject import Subject
+
+WIDEST = 8
+"""Bits that a size ratio of 1 stands for."""
+
+Allocation = dict[str, int]
+
+
+def run(params: Bits, units: Sequence[Unit], ctx: Context) -> Measurements:
+    """Measurements of every allocation; the Pareto front through `ctx`."""
+    from scipy.stats import spearmanr
+
+    task = Task(params, ctx)
+    table = Measurements.builder(units)
+    front: list[dict[str, Any]] = []
+    details: list[dict[str, Any]] = []
+    with evaluation_mode(task.model):
+        for done, unit in enumerate(units):
+            subject = subject_of(task, unit, params, ctx)
+            traces = layer_traces(subject, _calibration(subject, task, params), params.probes)
+            omega = sensitivities(subject.weights, {n: t.value for n, t in traces.items()}, params.choices)
+            clean = subject.loss()
+            for metric in ("predicted_rise", "measured_rise", "rank_correlation"):
+                table.add(unit, BASELINE, metric, 0.0)
+            predicted, measured = [], []
+            for name, allocation in _allocations(params, omega, subject.weights).items():
+                predicted.append(0.5 * sum(omega[n][b] for n, b in allocation.items()))
+                rounded = {n: quantised(subject.weights[n], b) for n, b in allocation.items()}
+                measured.append(subject.loss_with(rounded) - clean)
+                table.add(unit, name, "predicted_rise", predicted[-1])
+                table.add(unit, name, "measured_rise", measured[-1])
+                front.append(
+                    {
+                        "unit": unit.index,
+                        "allocation": name,
+                        "size_ratio": size_of(allocation, subject.weights)
+                        / size_of_all(WIDEST, subject.weights),
+                        "predicted_rise": predicted[-1],
+                        "measured_rise": measured[-1],
+                        "bits": allocation,
+                    }
+                )
+            correlation = float(spearmanr(predicted, measured).statistic) if len(predicted) > 1 else 0.0
+            table.add(unit, "order", "rank_correlation", min(1.0, max(-1.0, np.nan_to_num(correlation))))
+            details.append({"unit": unit.index, "traces": {n: t._asdict() for n, t in traces.items()}})
+            ctx.progress(done + 1, len(units))
+    ctx.artifact("bits.json", {"rows": front, "traces": details})
+    ctx.artifact("pareto.png", _figure(front))
+    return table.build()
+
+
+def quantised(weight: Tensor, bits: int) -> Tensor:
+    """Symmetric rounding per output row to 2^bits - 1 levels, as a new float32 matrix."""
+    top = 2 ** (bits - 1) - 1
+    step = weight.abs().amax(1, keepdim=True) / top
+    return torch.where(step > 0, (weight / step.clamp_min(1e-30)).round().clamp(-top, top) * step, weight)
+
+
+def sensitivities(
+    weights: Mapping[str, Tensor], traces: Mapping[str, float], choices: Sequence[int]
+) -> dict[str, dict[int, float]]:
+    """Omega_i(b) = tr(H_i) / n_i * ||Q_b(W_i) - W_i||^2 (HAWQ-V3); a negative trace counts as zero."""
+    return {
+        name: {
+            b: max(0.0, traces[name]) / w.numel() * float((quantised(w, b) - w).square().sum())
+            for b in sorted(choices)
+        }
+        for name, w in weights.items()
+    }
+
+
+def layer_traces(subject: Subject, batches: Any, probes: int) -> dict[str, Trace]:
+    """tr(H_i) of every layer's own block, with its interval.
+
+    One product with the whole Hessian gives all of them: v_i' (H v)_i has mean tr(H_i), because the
+    entries of v are independent and the other blocks average out.
+    """
+    hessian = Hessian(lambda w: subject.loss_at(w, batches), subject.weights)
+    generator = subject.unit.torch_generator("hessian-probes", subject.task.encoder.device)
+    draws: dict[str, list[float]] = {name: [] for name in subject.weights}
+    for _ in range(probes):
+        vector = rademacher(hessian.size, generator)
+        product = hessian.split(hessian(vector))
+        for name, piece in hessian.split(vector).items():
+            draws[name].append(float((piece * product[name]).sum()))
+    return {name: interval(values) for name, values in draws.items()}
+
+
+def allocate(
+    omega: Mapping[str, Mapping[int, float]], sizes: Mapping[str, int], limit_bits: float
+) -> Allocation:
+    """Bits per layer with the least summed omega whose total size is at most `limit_bits`, by MILP.
+
+    Raises:
+        InfeasibleBudgetError: even the narrowest choice is too large; the smallest size is named.
+    """
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    layers = sorted(omega)
+    cells = [(name, b) for name in layers for b in sorted(omega[name])]
+    least = sum(sizes[name] * min(omega[name]) for name in layers)
+    if least > limit_bits:
+        widest = sum(sizes.values()) * WIDEST
+        raise InfeasibleBudgetError(
+            f"size_ratio {limit_bits / widest:.3g} cannot be met: the smallest reachable is {least / widest:.3g}"
+        )
+    costs = np.array([omega[name][b] for name, b in cells])
+    one_each = np.array([[float(name == layer) for name, _ in cells] for layer in layers])
+    size = np.array([[float(sizes[name] * b) for name, b in cells]])
+    solved = milp(
+        costs / max(costs.max(), 1e-30),
+        constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(size, 0, limit_bits)],
+        integrality=np.ones(len(cells)),
+        bounds=Bounds(0, 1),
+        options={"mip_rel_gap": 0.0},
+    )
+    return {name: b for (name, b), chosen in zip(cells, solved.x, strict=True) if chosen > 0.5}
+
+
+def size_of(allocation: Allocation, weights: Mapping[str, Tensor]) -> int:
+    """Bits that the matrices take."""
+    return sum(weights[name].numel() * b for name, b in allocation.items())
+
+
+def size_of_all(bits: int, weights: Mapping[str, Tensor]) -> int:
+    """Bits that the matrices take at one width."""
+    return sum(w.numel() * bits for w in weights.values())
+
+
+def _allocations(
+    params: Bits, omega: Mapping[str, Mapping[int, float]], weights: Mapping[str, Tensor]
+) -> dict[str, Allocation]:
+    found: dict[str, Allocation] = {
+        f"uniform:{b}": {n: int(b) for n in weights} for b in sorted(params.choices)
+    }
+    sizes = {n: w.numel() for n, w in weights.items()}
+    for ratio in params.size_ratio:
+        found[f"mixed@{ratio:g}"] = allocate(omega, sizes, ratio * size_of_all(WIDEST, weights))
+    return found
+
+
+def _calibration(subject: Subject, task: Task, params: Bits) -> Any:
+    """Training strings for the traces: those that judge are not among them."""
+    rows = task.rows(task.encoder).take(task.split(subject.unit)[0][: params.calib_n])
+    return [batch for _, batch in rows.batches(64)]
+
+
+def _figure(front: list[dict[str, Any]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for kind, marker in (("uniform", "s"), ("mixed", "o")):
+        rows = [row for row in front if row["allocation"].startswith(kind)]
+        axes.scatter(
+            [r["size_ratio"] for r in rows],
+            [r["measured_rise"] for r in rows],
+            marker=marker,
+            label=f"{kind}, measured",
+        )
+        axes.scatter(
+            [r["size_ratio"] for r in rows],
+            [r["predicted_rise"] for r in rows],
+            marker="x",
+            label=f"{kind}, predicted",
+        )
+    axes.set_xlabel("size against 8 bits a weight")
+    axes.set_ylabel("rise of the loss")
+    axes.set_yscale("symlog", linthresh=1e-4)
+    axes.legend()
+    return figure
