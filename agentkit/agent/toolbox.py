@@ -22,7 +22,7 @@ from agentkit.agent.answers import (
     plan_answer,
     status_answer,
 )
-from agentkit.errors import BudgetError, ParamError, SpecError, near_names, unknown
+from agentkit.errors import BudgetError, ParamError, SpecError, ToolError, near_names, unknown
 from agentkit.ledger import Spec
 
 if TYPE_CHECKING:
@@ -152,7 +152,17 @@ class Toolbox:
             )
         self.campaign.known(run)
         self._driver.finish(run)
+        self._tell_failures(run)
         return run
+
+    def _tell_failures(self, run: Run) -> None:
+        failures = run.failures()
+        if not failures:
+            return
+        said = f"{len(failures)} of {len(run.units)} units of {run.ref} failed, the first: {next(iter(failures.values()))}"
+        if len(failures) == len(run.units):
+            raise ToolError(f"{run.tool}: {said}")
+        self._notify(said)
 
     def _register(self, request: calls.RegisterCall, key: str) -> Answer:
         params = self._checked(request.tool, request.params)
@@ -189,6 +199,10 @@ class Toolbox:
                 hypothesis, request.units, environment=self._driver.environment(hypothesis.spec.tool)
             )
         self._driver.finish(run)
+        if failures := run.failures():
+            self._notify(
+                f"{len(failures)} of {len(run.units)} units of {run.ref} failed and count as worst case"
+            )
         answer = status_answer(hypothesis, self.campaign.status(hypothesis))
         self._notify(batch_line(run, answer))
         return answer

@@ -167,6 +167,16 @@ class Run:
         with self.campaign.ledger.store.read() as connection:
             return {row.unit: row.status for row in connection.execute(query)}
 
+    def failures(self) -> dict[int, str]:
+        """What is known of each unit that has an outcome but no numbers, by unit index."""
+        query = (
+            sa.select(OUTCOME.c.unit, OUTCOME.c.status, OUTCOME.c.message)
+            .where(OUTCOME.c.run == self.id, OUTCOME.c.status != "ok")
+            .order_by(OUTCOME.c.unit)
+        )
+        with self.campaign.ledger.store.read() as connection:
+            return {row.unit: f"{row.status}: {row.message}" for row in connection.execute(query)}
+
     def attempts(self) -> list[Attempt]:
         """Every attempt so far, oldest first."""
         query = (
