@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -108,6 +108,13 @@ class JobSpec(Frozen):
     def asked_conditions(self) -> frozenset[str] | None:
         """The conditions to measure with `baseline` among them, or None for all."""
         return None if self.conditions is None else frozenset(self.conditions) | {BASELINE}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other fields and, unlike pydantic's own, without the keys of the original."""
+        copy = super().model_copy(update=update, deep=deep)
+        for key in ("job_sha256", "job_id"):
+            copy.__dict__.pop(key, None)
+        return copy
 
     def only(self, units: Sequence[Unit]) -> JobSpec:
         """The same question about fewer units."""

@@ -63,6 +63,10 @@ class LocalExecutor:
         with self._lock:
             if self._closed:
                 raise WorkerError("the workers are closed")
+            if job.job_id in self._running or any(j.job_id == job.job_id for j in self._waiting):
+                raise WorkerError(
+                    f"job {job.job_id} of run {job.run!r} is here already; number its next attempt"
+                )
             self._events.put(make_event(job, "queued", "", 0, {}))
             self._waiting.append(job)
             self._dispatch()

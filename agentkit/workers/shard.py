@@ -44,7 +44,7 @@ def plan_shards(
         job_s: seconds a shard should take, 1 to 60.
     """
     units, at_once = len(job.units), max(1, workers)
-    most = math.ceil(units / (JOBS_PER_WORKER * at_once))
+    most = max(1, units // (JOBS_PER_WORKER * at_once))
     wanted = most if not seconds_per_unit else round(job_s / seconds_per_unit)
     step = min(max(wanted, 1), most)
     groups = [job.units[i : i + step] for i in range(0, units, step)]

@@ -27,7 +27,7 @@ def make_units(count, first=0):
     return tuple(Unit(index=i, seed=derive_seed("test", i)) for i in range(first, first + count))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_job(plugins):
     """`make_job("doses", units=4, doses=(1.0,), job={"timeout_s": 2})`."""
 
