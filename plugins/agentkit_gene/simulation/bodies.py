@@ -9,7 +9,7 @@ import numpy as np
 from agentkit import BASELINE, Measurements, Unit
 from agentkit_gene.simulation import drawing, moments
 from agentkit_gene.simulation.conditions import Conditions, swept, written
-from agentkit_gene.simulation.experiment import Experiment
+from agentkit_gene.simulation.experiment import Experiment, require_memory
 from agentkit_gene.simulation.params import SimulationParams, plan_of
 from agentkit_gene.simulation.readout import Reader, View, epistasis
 from agentkit_gene.simulation.tools import CPU, perturb, screen
@@ -34,9 +34,8 @@ Table = dict[tuple[int, str], dict[str, float]]
 def run_perturb(params: PerturbParams, units: Sequence[Unit], ctx: Context) -> Measurements:
     """`gene.perturb`."""
     target = ctx.target(params.target)
-    model = target.model(params.layers)
     conditions = written(params.perturb)
-    experiment = _experiment(params, model, conditions.to_run(ctx), params.readout, params.threshold, ctx)
+    experiment = _experiment(params, target, conditions.to_run(ctx), params.readout, params.threshold, ctx)
     metrics = [m.name for m in perturb.metrics]
     if params.physics in ("ode", "lna") and not params.sergio_compat:
         return _noise_free(params, experiment, conditions, units, ctx)
@@ -54,11 +53,11 @@ def run_perturb(params: PerturbParams, units: Sequence[Unit], ctx: Context) -> M
 def run_screen(params: ScreenParams, units: Sequence[Unit], ctx: Context) -> Measurements:
     """`gene.screen`."""
     target = ctx.target(params.target)
-    model = target.model(params.layers)
     conditions = swept(
-        model.network, params.kind, params.value, params.genes, params.order, params.max_conditions
+        target.network, params.kind, params.value, params.genes, params.order, params.max_conditions
     )
-    experiment = _experiment(params, model, conditions.to_run(ctx), params.readout, params.threshold, ctx)
+    experiment = _experiment(params, target, conditions.to_run(ctx), params.readout, params.threshold, ctx)
+    model = experiment.model
     wanted = [m.name for m in screen.metrics]
     if params.physics in ("ode", "lna") and not params.sergio_compat:
         return _noise_free(params, experiment, conditions, units, ctx)
@@ -115,25 +114,24 @@ def run_map(params: MapParams, units: Sequence[Unit], ctx: Context) -> Measureme
 
 def _experiment(
     params: SimulationParams,
-    model: Model,
+    target: NetworkTarget,
     perturbations: list[Perturbation],
     readout: str | list[str],
     threshold: float | None,
     ctx: Context,
 ) -> Experiment:
-    read = _read_genes(model, readout)
+    """The experiment, refused before the wild type is solved when it would not fit."""
+    plan = plan_of(params, target.network)
+    effect_names = {
+        name for p in perturbations for part in p.parts for name in (part.gene, part.target) if name
+    }
+    for name in sorted(effect_names):
+        target.network.gene(name)
+    require_memory(target.network, plan, perturbations, CPU.memory)
+    model = target.model(params.layers)
     limits = model.thresholds() if threshold is None else np.full(len(model.network.genes), threshold)
-    experiment = Experiment(
-        model,
-        plan_of(params, model),
-        perturbations,
-        read,
-        limits,
-        params.technical,
-        device=ctx.device,
-    )
-    experiment.require_memory(CPU.memory)
-    return experiment
+    read = _read_genes(model, readout)
+    return Experiment(model, plan, perturbations, read, limits, params.technical, device=ctx.device)
 
 
 def _read_genes(model: Model, readout: str | list[str]) -> list[int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from agentkit_gene.simulation.model import Model
+    from agentkit_gene.simulation.network import Network
     from agentkit_gene.simulation.perturbation import Effect, Perturbation
     from agentkit_gene.simulation.program import Program
 
@@ -52,35 +53,7 @@ class Experiment:
 
     def row_counts(self) -> list[int]:
         """Rows of each condition, in order."""
-        n, network = len(self.model.network.genes), self.model.network
-        if self.everything or not self.plan.shared:
-            return [n] * len(self.perturbations)
-        return [len(network.descendants(e.touched)) for _, e in self.effects()]
-
-    def estimate(self) -> tuple[int, float]:
-        """(bytes of the largest group, seconds a unit on one core), from row counts alone."""
-        per_row = self.plan.cells * len(self.plan.types) * BYTES_PER_VALUE
-        counts = self.row_counts()
-        n = len(self.model.network.genes)
-        rows = n * len(_groups(counts, n, per_row)) + sum(counts)
-        steps = self.plan.burn_in / self.plan.dt
-        updates = rows * steps * len(self.plan.types) * -(-self.plan.cells // 64) * 64
-        largest = max((sum(counts[i] for i in g) for g in _groups(counts, n, per_row)), default=0)
-        return (n + largest) * per_row, updates * SECONDS_PER_UPDATE.get(self.plan.kernel, 0.0)
-
-    def require_memory(self, limit: int) -> None:
-        """Refuse a job that would not fit.
-
-        Raises:
-            TooLargeError: with the estimate and what to lower.
-        """
-        need, seconds = self.estimate()
-        if need > limit:
-            raise TooLargeError(
-                f"{len(self.model.network.genes)} genes x {self.plan.cells} cells x {len(self.plan.types)} types need about "
-                f"{need / 2**30:.1f} GiB and {seconds:.0f} s a unit; {limit / 2**30:.1f} GiB are declared. "
-                "Lower cells, or give fewer types or genes"
-            )
+        return row_counts(self.model.network, self.plan, self.perturbations, everything=self.everything)
 
     def run(
         self,
@@ -133,6 +106,36 @@ class Experiment:
         paired = distances and self.plan.sampling != "trajectory"
         clouds = [Cloud.of(level[:, t]) for t in range(level.shape[1])] if paired else []
         return Reader(level, baseline.boundary, self.read, scale, self.threshold, clouds)
+
+
+def row_counts(
+    network: Network, plan: Plan, perturbations: Sequence[Perturbation], *, everything: bool = False
+) -> list[int]:
+    """Rows each perturbation needs: every gene it can reach, or all of them."""
+    if everything or not plan.shared:
+        return [len(network.genes)] * len(perturbations)
+    return [len(network.descendants(p.touched)) for p in perturbations]
+
+
+def require_memory(network: Network, plan: Plan, perturbations: Sequence[Perturbation], limit: int) -> None:
+    """Refuse a job that would not fit, before anything is solved or simulated.
+
+    Raises:
+        TooLargeError: with the memory of the largest group of conditions, the time of a unit, and what to lower.
+    """
+    per_row = plan.cells * len(plan.types) * BYTES_PER_VALUE
+    counts, n = row_counts(network, plan, perturbations), len(network.genes)
+    groups = _groups(counts, n, per_row)
+    need = per_row * (n + max(sum(counts[i] for i in g) for g in groups))
+    if need <= limit:
+        return
+    rows = n * len(groups) + sum(counts)
+    updates = rows * plan.burn_in / plan.dt * len(plan.types) * -(-plan.cells // 64) * 64
+    seconds = updates * SECONDS_PER_UPDATE.get(plan.kernel, 0.0)
+    raise TooLargeError(
+        f"{n} genes x {plan.cells} cells x {len(plan.types)} types need about {need / 2**30:.1f} GiB and {seconds:.0f} s a "
+        f"unit; {limit / 2**30:.1f} GiB are declared. Lower cells, or give fewer types or genes"
+    )
 
 
 def _groups(counts: Sequence[int], genes: int, bytes_per_row: int) -> list[list[int]]:

@@ -12,7 +12,7 @@ from agentkit_gene.simulation.errors import UnsafeStepError
 
 if TYPE_CHECKING:
     from agentkit_gene.simulation.engine import Plan
-    from agentkit_gene.simulation.model import Model
+    from agentkit_gene.simulation.network import Network
 
 LEAP_LIMIT = 0.32
 """Largest decay x dt of `leap`: below it regulated genes are within 1-2 % of the exact law."""
@@ -86,15 +86,15 @@ class SimulationParams(Params):
     technical: Annotated[Technical | None, Field(description="technical noise; none when left out")] = None
 
 
-def plan_of(params: SimulationParams, model: Model) -> Plan:
-    """The engine's plan for these params on this model.
+def plan_of(params: SimulationParams, network: Network) -> Plan:
+    """The engine's plan for these params on this network.
 
     Raises:
         UnsafeStepError: `leap` with q other than 1 or too long a step.
     """
     from agentkit_gene.simulation.engine import Plan
 
-    decays = _decays(model)
+    decays = _decays(network, params.layers)
     fastest, slowest = max(decays), min(decays)
     compat = params.sergio_compat
     kernel = "cle" if compat else params.physics
@@ -108,7 +108,7 @@ def plan_of(params: SimulationParams, model: Model) -> Plan:
         dt=CLE_SAFE_DT if compat else _step(params, kernel, fastest),
         burn_in=burn_in,
         cells=params.cells,
-        types=_types(params, model),
+        types=_types(params, network),
         start=params.start,
         sampling="trajectory" if compat else params.sampling,
         q=params.q,
@@ -118,14 +118,14 @@ def plan_of(params: SimulationParams, model: Model) -> Plan:
     )
 
 
-def _decays(model: Model) -> list[float]:
+def _decays(network: Network, layers: str) -> list[float]:
     from agentkit_gene.simulation.model import SPLICE_RATIO
 
-    found = [g.decay for g in model.network.genes]
-    if model.layers == "mrna+protein":
-        found += [g.protein_decay or g.decay for g in model.network.genes]
-    if model.layers == "unspliced+spliced":
-        found += [g.decay / SPLICE_RATIO for g in model.network.genes]
+    found = [g.decay for g in network.genes]
+    if layers == "mrna+protein":
+        found += [g.protein_decay or g.decay for g in network.genes]
+    if layers == "unspliced+spliced":
+        found += [g.decay / SPLICE_RATIO for g in network.genes]
     return found
 
 
@@ -144,13 +144,13 @@ def _step(params: SimulationParams, kernel: str, fastest: float) -> float:
     return dt
 
 
-def _types(params: SimulationParams, model: Model) -> tuple[int, ...]:
+def _types(params: SimulationParams, network: Network) -> tuple[int, ...]:
     from agentkit.errors import ParamError
 
-    known = range(len(model.network.types))
+    known = range(len(network.types))
     chosen = tuple(known) if params.types == "all" else tuple(sorted(set(params.types)))
     if not chosen or any(t not in known for t in chosen):
-        raise ParamError(f"types {list(chosen)}: {model.network.name!r} has types 0 to {len(known) - 1}")
+        raise ParamError(f"types {list(chosen)}: {network.name!r} has types 0 to {len(known) - 1}")
     return chosen
 
 

@@ -46,6 +46,12 @@ class Part:
     constant_of: str = ""
     share: float = 1.0
 
+    @property
+    def idle(self) -> bool:
+        """Whether this part has strength zero and so does nothing."""
+        one = self.kind == "DRUG" or (self.kind == "OE" and not self.constant)
+        return self.kind != "CLAMP" and self.value == (1 if one else 0)
+
     def __str__(self) -> str:
         site = f"{self.gene}>{self.target}" if self.target else self.gene
         value = f"{self.value:.12g}"
@@ -74,6 +80,11 @@ class Perturbation:
     def genes(self) -> tuple[str, ...]:
         """Genes whose production is touched: the gene itself, or an edge's target."""
         return tuple(dict.fromkeys(p.target or p.gene for p in self.parts))
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """Genes whose equation this perturbation changes, parts of strength zero left out."""
+        return frozenset(p.target or p.gene for p in self.parts if not p.idle)
 
     def __add__(self, other: Perturbation) -> Perturbation:
         return Perturbation(tuple(sorted((*self.parts, *other.parts))))
