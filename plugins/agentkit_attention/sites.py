@@ -8,6 +8,7 @@ Names:
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -145,26 +146,12 @@ def find_sites(model: nn.Module, forward: Callable[[], Any]) -> SiteTable:
     Raises:
         UnsupportedAttentionError: no attention was seen at all.
     """
-    calls: list[AttentionCall] = []
-    doors: list[bool] = []
     ran: set[str] = set()
-
-    def note(call: AttentionCall) -> None:
-        calls.append(call)
-
-    hooks = [m.register_forward_pre_hook(lambda _m, _a, n=n: ran.add(n)) for n, m in model.named_modules()]
-    try:
-        for early_bound in (False, True):
-            calls.clear()
-            ran.clear()
-            with torch.no_grad(), watching(model, note, early_bound=early_bound):
-                forward()
-            doors.append(len(calls) > 0)
-            if early_bound is False and not _by_hand(model, calls, ran):
-                break
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with contextlib.ExitStack() as cleanup:
+        for n, m in model.named_modules():
+            cleanup.callback(m.register_forward_pre_hook(lambda _m, _a, n=n: ran.add(n)).remove)
+        calls = _watched(model, forward, early_bound=True)
+    early_bound = len(_watched(model, forward, early_bound=False)) < len(calls)
     seen = {c.site.module for c in calls}
     by_hand = _by_hand(model, calls, ran)
     projections = {n: p for n, p in by_hand.items() if p is not None}
@@ -178,21 +165,21 @@ def find_sites(model: nn.Module, forward: Callable[[], Any]) -> SiteTable:
         for n, m in model.named_modules()
         if isinstance(m, nn.MultiheadAttention) and n in ran and n not in seen
     }
-    hand_calls: list[AttentionCall] = []
-    if projections:
-        with (
-            torch.no_grad(),
-            watching(model, hand_calls.append, modules=(), projections=projections.values()),
-        ):
-            forward()
-    early = len(doors) > 1 and bool(calls)
+    hand_calls = _watched(model, forward, modules=(), projections=projections.values()) if projections else []
     table = _named(_in_order(model, calls, hand_calls), projections)
     if not table and not refused:
         raise UnsupportedAttentionError(
             f"{type(model).__name__}: no attention was seen in a forward pass, neither through "
             "scaled_dot_product_attention nor through a known output projection"
         )
-    return SiteTable(table, refused, early)
+    return SiteTable(table, refused, early_bound)
+
+
+def _watched(model: nn.Module, forward: Callable[[], Any], **options: Any) -> list[AttentionCall]:
+    calls: list[AttentionCall] = []
+    with torch.no_grad(), watching(model, calls.append, **options):
+        forward()
+    return calls
 
 
 def _in_order(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SELF_CHECK = 1e-5
 """Largest relative difference between the untouched rows of a shared pass and a plain pass."""
+
+NEEDS_ITEMS = ("resample", "noise")
+"""Techniques that must know which item a row belongs to."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,7 @@ class _Job:
 
     def _plain(self, condition: Condition) -> Tensor:
         edits = [_Edit(condition, h, 0, self.n_items) for h in condition.heads]
-        output = self._pass(edits)
+        output = self._pass(edits, {})
         return self.collect(output, torch.arange(self.n_items))
 
     def _spawned(self, conditions: list[Condition]) -> Tensor:
@@ -220,7 +223,7 @@ class _Job:
         with contextlib.ExitStack() as cleanup:
             for undo in spawn_hooks(self.sweep.model, blocks, plan):
                 cleanup.callback(undo)
-            output = self._pass(edits)
+            output = self._pass(edits, {b: plan.rows_after(i) for i, b in enumerate(blocks)})
         values = self.collect(output, plan.items(plan.total, "cpu"))
         if values.shape[0] != plan.total:
             raise CannotSpawnError(
@@ -229,10 +232,10 @@ class _Job:
         _self_check(values[: self.n_items], self.baseline)
         self.sweep.trace.engine["spawn"] += 1
         values[: self.n_items] = self.baseline
-        return values.unflatten(0, (1 + len(conditions), self.n_items))
+        return values.view(1 + len(conditions), self.n_items, *values.shape[1:])
 
-    def _pass(self, edits: Sequence[_Edit]) -> Any:
-        """One forward pass under edits; every edited site must be hit."""
+    def _pass(self, edits: Sequence[_Edit], rows_in_block: Mapping[str, int]) -> Any:
+        """One forward pass under edits; every edited site must be hit, with the rows that are expected."""
         by_site: dict[SiteKey, list[_Edit]] = {}
         for edit in edits:
             by_site.setdefault(edit.head.site.key, []).append(edit)
@@ -242,7 +245,12 @@ class _Job:
             if call.site not in by_site:
                 return None
             hit.add(call.site)
-            return apply_edits(call, by_site[call.site], self.state, self.donors)
+            mine = by_site[call.site]
+            if rows_in_block and call.out.shape[0] != rows_in_block[mine[0].head.site.block]:
+                raise CannotSpawnError(f"{call.site.module} sees {call.out.shape[0]} rows")
+            if call.out.shape[0] != self.n_items and not rows_in_block:
+                mine = [_on_all_rows(e, call) for e in mine]
+            return apply_edits(call, mine, self.state, self.donors)
 
         sites = {e.head.site.key: e.head.site for e in edits}
         projections = [s.projection for s in sites.values() if s.projection is not None]
@@ -264,6 +272,16 @@ class _Job:
         return output
 
 
+def _on_all_rows(edit: _Edit, call: AttentionCall) -> _Edit:
+    """The edit on every row of a call that splits its items into several rows each (windows of an image)."""
+    if edit.condition.technique in NEEDS_ITEMS:
+        raise UnsupportedAttentionError(
+            f"{call.site.module}: its {call.out.shape[0]} rows are not the {edit.n_items} items, so "
+            f"{edit.condition.technique} cannot tell them apart; choose ablate, scale, identity or uniform"
+        )
+    return replace(edit, n_items=call.out.shape[0])
+
+
 def apply_edits(call: AttentionCall, edits: Sequence[_Edit], state: EditState, donors: Tensor) -> Tensor:
     """The call's head outputs [rows, heads, queries, dim] with every edit made; others keep their bits."""
     device = call.out.device
@@ -283,7 +301,7 @@ def apply_edits(call: AttentionCall, edits: Sequence[_Edit], state: EditState, d
                 n_items
             ),
             items=item.repeat(len(group)),
-            donors=(starts[:, None] + donors.to(device)).flatten(),
+            donors=(starts[:, None] + (donors.to(device) if len(donors) == n_items else item)).flatten(),
         )
         new = KERNELS[name](pairs, state)
         out = out.clone() if out is call.out else out

@@ -137,7 +137,7 @@ def temperature(pairs: Pairs, state: EditState) -> Tensor:
     mask = pairs.mask
     if mask is not None and mask.dtype != torch.bool:
         mask = mask / tau
-    return pairs.attend(pairs.q / tau, pairs.k, pairs.v, mask)
+    return _seeing(pairs, pairs.attend(pairs.q / tau, pairs.k, pairs.v, mask))
 
 
 def max_(pairs: Pairs, state: EditState) -> Tensor:
@@ -152,7 +152,7 @@ def max_(pairs: Pairs, state: EditState) -> Tensor:
         best.append(logits.argmax(-1))
     _refuse_opaque(pairs)
     index = torch.cat(best, 1)[..., None].expand(-1, -1, pairs.v.shape[2])
-    return torch.lerp(pairs.out, pairs.v.gather(1, index), pairs.per_pair())
+    return torch.lerp(pairs.out, _seeing(pairs, pairs.v.gather(1, index)), pairs.per_pair())
 
 
 def joint_identity(pairs: Pairs, state: EditState) -> Tensor:
@@ -209,12 +209,20 @@ def _std(pairs: Pairs, state: EditState) -> Tensor:
 
 def _image_rows_only(pairs: Pairs, state: EditState, new: Tensor, u: Tensor) -> Tensor:
     """Move towards `new` on the image rows and leave the text rows as they are."""
+    new = _seeing(pairs, new)
     if state.image_rows is None:
         return torch.lerp(pairs.out, new, u)
     start, stop = state.image_rows
     out = pairs.out.clone()
     out[:, start:stop] = torch.lerp(pairs.out[:, start:stop], new[:, start:stop], u)
     return out
+
+
+def _seeing(pairs: Pairs, new: Tensor) -> Tensor:
+    """`new`, but the untouched output in rows that may see no key at all."""
+    if (allowed := pairs.allowed) is None:
+        return new
+    return torch.where(allowed.any(-1, keepdim=True), new, pairs.out)
 
 
 def _joint_rows(pairs: Pairs, state: EditState) -> tuple[int, int]:
