@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -135,37 +136,52 @@ def load_study(path: str | Path) -> StudyFile:
 
 def parse_study(text: str, name: str) -> StudyFile:
     """Check the text of a study; `name` stands in error messages. Raises as `load_study`."""
-    try:
+    with _yaml_faults(name):
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{name}:1: a study is a mapping of keys such as goal, explore, hypotheses")
+    if faults := list(_key_faults(node, set())):
+        raise ConfigError("\n".join(f"{name}:{line}: {fault}" for line, fault in faults))
+    with _yaml_faults(name):
+        values = yaml.load(text, Loader=_TextKeys)  # noqa: S506 - a subclass of the safe loader
+    try:
+        return StudyFile(Study.model_validate(values), name, node)
+    except ValidationError as error:
+        lines = sorted(_faults_of(error, node, name))
+        raise ConfigError("\n".join(text for _, text in lines)) from None
+
+
+@contextmanager
+def _yaml_faults(name: str) -> Iterator[None]:
+    try:
+        yield
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         raise ConfigError(f"{place}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not valid YAML: {error}") from None
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{name}:1: a study is a mapping of keys such as goal, explore, hypotheses")
-    if duplicates := list(_duplicate_keys(node)):
-        raise ConfigError("\n".join(f"{name}:{line}: key {key!r} is given twice" for line, key in duplicates))
-    try:
-        values = yaml.load(text, Loader=_TextKeys)  # noqa: S506 - a subclass of the safe loader
-        return StudyFile(Study.model_validate(values), name, node)
-    except ValidationError as error:
-        faults = sorted(_faults_of(error, node, name))
-        raise ConfigError("\n".join(text for _, text in faults)) from None
 
 
-def _duplicate_keys(node: yaml.Node) -> Iterator[tuple[int, str]]:
+def _key_faults(node: yaml.Node, seen_nodes: set[int]) -> Iterator[tuple[int, str]]:
+    """Keys given twice (YAML would keep the last in silence) or that are not text, with their lines."""
+    if id(node) in seen_nodes:  # an anchor that is used again, perhaps inside itself
+        return
+    seen_nodes.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                yield line, "a key must be text"
+                continue
             if key.value in seen:
-                yield key.start_mark.line + 1, key.value
+                yield line, f"key {key.value!r} is given twice"
             seen.add(key.value)
-            yield from _duplicate_keys(value)
+            yield from _key_faults(value, seen_nodes)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _duplicate_keys(item)
+            yield from _key_faults(item, seen_nodes)
 
 
 def _faults_of(error: ValidationError, root: yaml.Node, name: str) -> Iterator[tuple[int, str]]:

@@ -36,6 +36,8 @@ BROKEN = {
     "goal: x\nhypotheses:\n- {tool: t, metric: m, condition: c, direction: less, sesoi: .nan}": "sesoi",
     "goal: x\nseed: -4": "s.yaml:2: seed",
     "goal: x\nseed: 1.5": "s.yaml:2: seed: Input should be a valid integer",
+    "goal: x\nexplore:\n- {{tool: t}}": "s.yaml:3: a key must be text",
+    "goal: x\nexplore: &a [*a]": "s.yaml:2:10: not valid YAML: found unconstructable recursive node",
     "goal: x\n---\ngoal: y": "not valid YAML",
 }
 

@@ -27,7 +27,9 @@ class Nothing(Params):
 
 
 def table_of(units, value):
-    return agentkit.Measurements.from_array(units, ["baseline", "x"], "score", [[0.5, value(u)] for u in units])
+    return agentkit.Measurements.from_array(
+        units, ["baseline", "x"], "score", [[0.5, value(u)] for u in units]
+    )
 
 
 def broken(name, value):
