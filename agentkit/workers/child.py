@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkit.workers import watch
+from agentkit.workers import devices, watch
 from agentkit.workers.artifacts import ArtifactStore
 from agentkit.workers.context import Control
 from agentkit.workers.environment import limit_resources
@@ -86,6 +86,8 @@ class Child:
     def _set_up(self, setup: dict[str, Any]) -> Runner:
         from agentkit.plugins import load_plugins
 
+        if setup["device"] != "cpu":
+            _take_share(setup["share"])
         plugins = load_plugins(modules=setup["modules"])
         targets = WarmTargets(plugins, setup["device"], setup["warm_bytes"])
         artifacts = ArtifactStore(Path(setup["artifacts"]))
@@ -141,6 +143,13 @@ def _is_empty(folder: Path) -> bool:
         return not os.listdir(folder)  # noqa: PTH208 - only whether there is a name
     except OSError:
         return False
+
+
+def _take_share(share: float) -> None:
+    """A worker with a device loads torch at once, so that its share holds from the first allocation on."""
+    with contextlib.suppress(ImportError):
+        import torch  # noqa: F401 - looked up in sys.modules
+    devices.limit_share(share)
 
 
 def _flush_output() -> None:

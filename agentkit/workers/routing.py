@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agentkit.workers.job import Event, JobSpec
-    from agentkit.workers.supervisor import Supervisor
 
 _WEIGHT = 0.3
 _LOAD_GUESS_S = 1.0
+
+
+class Named(Protocol):
+    """A worker, as far as routing is concerned."""
+
+    name: str
+
+
+WorkerT = TypeVar("WorkerT", bound=Named)
 
 
 class Router:
@@ -26,13 +34,13 @@ class Router:
     def choose(
         self,
         job: JobSpec,
-        workers: Sequence[Supervisor],
+        workers: Sequence[WorkerT],
         busy: Mapping[str, tuple[JobSpec, float]],
         *,
         can_start: bool,
-    ) -> Supervisor | Literal["start"] | None:
+    ) -> WorkerT | Literal["start"] | None:
         """The worker with the least wait + load + run; None when that one is busy, `start` for a new one."""
-        best: Supervisor | Literal["start"] | None = None
+        best: WorkerT | Literal["start"] | None = None
         best_cost = float("inf")
         for worker in workers:
             cost = self._wait_s(busy.get(worker.name)) + self._cold_s(job, worker.name)

@@ -134,15 +134,22 @@ class Supervisor:
 
     def _loop(self) -> None:
         while not self._closing:
-            for key, _ in self._selector.select(WATCH_EVERY_S if self._running else 5.0):
-                key.data()
-                if self._closing:
-                    break
-            if self._running is not None:
-                self._look_after()
+            try:
+                self._turn()
+            except Exception as error:  # a fault of ours must end the job, not hang it
+                logger.exception("worker %s", self.name)
+                self._fail("lost", f"worker {self.name}: {type(error).__name__}: {error}", 0)
         self._selector.close()
         self._wake_read.close()
         self._wake_write.close()
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(WATCH_EVERY_S if self._running else 5.0):
+            key.data()
+            if self._closing:
+                return
+        if self._running is not None:
+            self._look_after()
 
     def _on_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -1,0 +1,460 @@
+"""`RayExecutor`: the workers of `local`, placed on a Ray cluster. Retries, fences and records stay ours."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkit.errors import MissingExtraError, WorkerError
+from agentkit.workers import ray_cluster
+from agentkit.workers.artifacts import ArtifactStore
+from agentkit.workers.executor import Capacity, WorkerInfo
+from agentkit.workers.job import Event, make_event
+from agentkit.workers.ray_host import PIECE_BYTES, Host
+from agentkit.workers.routing import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from agentkit.workers.config import WorkersConfig
+    from agentkit.workers.job import JobSpec
+
+LEASE_S = 30.0
+"""A worker that has not answered for so long is given up, by this process's monotonic clock."""
+
+TICK_S = 0.25
+POLL_S = 1.0
+PENDING_S = 2.0
+NODES_S = 1.0
+WORKER_MEMORY = 4 << 30
+
+Shape = tuple[int, float]
+"""CPUs and GPUs of an actor: jobs of one shape share actors."""
+
+
+@dataclass
+class _Worker:
+    """One actor as the driver sees it."""
+
+    name: str
+    shape: Shape
+    actor: Any
+    begun: float
+    ready: bool = False
+    job: JobSpec | None = None
+    sent_at: float = 0.0
+    heard_at: float = 0.0
+    polling: bool = False
+    next_seq: int = 1
+    held: dict[int, Event] = field(default_factory=dict)
+    left: set[int] = field(default_factory=set)
+    info: WorkerInfo | None = None
+    jobs_done: int = 0
+
+
+class RayExecutor:
+    """Jobs wait here; each idle actor gets the one it is expected to finish first.
+
+    One thread (`_pump`) owns all state; Ray's callbacks and the caller only put messages into its inbox.
+    """
+
+    def __init__(
+        self, config: WorkersConfig, *, modules: Sequence[str] = (), artifacts: Path | None = None
+    ) -> None:
+        if find_spec("ray") is None:
+            raise MissingExtraError(
+                "workers: ray needs the extra 'ray'; run: pip install 'agentkit-perturb[ray]'"
+            )
+        self._config = config
+        self._connected_here = ray_cluster.connect(config)
+        import ray
+
+        self._ray = ray
+        self._modules = tuple(modules)
+        self._artifacts = artifacts or Path(tempfile.mkdtemp(prefix="agentkit-artifacts-"))
+        self._store = ArtifactStore(self._artifacts)
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._waiting: deque[tuple[JobSpec, float]] = deque()
+        self._workers: list[_Worker] = []
+        self._router = Router()
+        self._names = 0
+        self._known_nodes: list[Any] = []
+        self._nodes_at = float("-inf")
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._pump, name="agentkit-ray", daemon=True)
+        self._thread.start()
+
+    # the contract ----------------------------------------------------------------------------------------
+
+    def submit(self, job: JobSpec) -> None:
+        """Queue a job.
+
+        Raises:
+            UnsatisfiableError: no alive node could ever run it (after `wait_for_nodes_s`, as its `end`, when set).
+            WorkerError: the cluster is gone.
+        """
+        if self._closed.is_set():
+            raise WorkerError("the workers are closed")
+        if not self._config.wait_for_nodes_s:
+            self._require_satisfiable(job)
+        job = self._config.with_timeout(job)
+        self._events.put(make_event(job, "queued", "", 0, {}))
+        self._tell(lambda: self._on_submit(job))
+
+    def cancel(self, job_id: str, *, hard: bool = False) -> None:
+        """Stop a job, waiting or running."""
+        self._tell(lambda: self._on_cancel(job_id, hard))
+
+    def events(self, timeout_s: float) -> Iterator[Event]:
+        """Wait at most `timeout_s` for an event, then give all that are there."""
+        try:
+            yield self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait()
+            while True:
+                yield self._events.get_nowait()
+        except queue.Empty:
+            return
+
+    def capacity(self) -> Capacity:
+        """Workers that exist and those that may still be started; threads, memory and GPUs over all nodes."""
+        nodes = ray_cluster.alive_nodes()
+        workers = [self._info_of(w) for w in list(self._workers)]
+        free = range(len(workers), self._most_workers(nodes))
+        workers += [WorkerInfo(name=f"r{self._names + i}", state="stopped") for i, _ in enumerate(free)]
+        return Capacity(
+            backend="ray",
+            workers=tuple(workers),
+            cpus=int(sum(n.cpus for n in nodes)),
+            memory=int(sum(n.memory for n in nodes)),
+            devices=tuple(f"{n.address}:{i}" for n in nodes for i in range(int(n.gpus))),
+            waiting=len(self._waiting),
+        )
+
+    def close(self, *, grace_s: float = 5) -> None:
+        """End the actors; jobs that still run end as `cancelled`. A cluster started here ends, others stay."""
+        if self._closed.is_set():
+            return
+        self._tell(lambda: self._on_close(grace_s))
+        self._thread.join(grace_s + 30)
+        if self._connected_here:
+            self._ray.shutdown()
+
+    # the pump --------------------------------------------------------------------------------------------
+
+    def _tell(self, act: Callable[[], None]) -> None:
+        self._inbox.put(act)
+
+    def _pump(self) -> None:
+        next_tick = time.monotonic() + TICK_S
+        while not self._closed.is_set():
+            with contextlib.suppress(queue.Empty):
+                self._inbox.get(timeout=max(0.0, next_tick - time.monotonic()))()
+            if time.monotonic() >= next_tick and not self._closed.is_set():
+                self._tick()
+                next_tick = time.monotonic() + TICK_S
+
+    def _on_submit(self, job: JobSpec) -> None:
+        self._waiting.append((job, time.monotonic()))
+        self._dispatch()
+
+    def _on_cancel(self, job_id: str, hard: bool) -> None:
+        for entry in list(self._waiting):
+            if entry[0].job_id == job_id:
+                self._waiting.remove(entry)
+                self._put_end(entry[0], "", 1, "cancelled", "cancelled while it waited", entry[0].units)
+        for worker in self._workers:
+            if worker.job is not None and worker.job.job_id == job_id:
+                if worker.ready:
+                    worker.actor.cancel.remote(job_id, hard)
+                else:
+                    self._drop(worker, "cancelled", "cancelled while its worker was starting")
+
+    def _on_close(self, grace_s: float) -> None:
+        for job, _ in self._waiting:
+            self._put_end(job, "", 1, "cancelled", "the pool was closed", job.units)
+        self._waiting.clear()
+        stops = [w.actor.stop.remote(grace_s if w.job else 0) for w in self._workers if w.ready]
+        if stops:
+            self._ray.wait(stops, num_returns=len(stops), timeout=grace_s + 5)
+        for worker in list(self._workers):
+            self._drop(worker, "cancelled", "the pool was closed")
+        self._closed.set()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.job is not None and worker.ready:
+                if now - worker.heard_at > LEASE_S:
+                    self._drop(worker, "lost", f"worker {worker.name} has not answered for {LEASE_S:.0f} s")
+                elif not worker.polling and now - worker.sent_at > TICK_S:
+                    worker.polling = True
+                    self._when_done(worker.actor.poll.remote(POLL_S), worker, self._on_poll)
+        self._unblock(now)
+        self._dispatch()
+
+    def _unblock(self, now: float) -> None:
+        """A pending actor may wait for what idle actors of other shapes hold: give it back."""
+        pending = [w for w in self._workers if not w.ready and now - w.begun > PENDING_S]
+        for worker in pending[:1]:
+            for idle in [w for w in self._workers if w.ready and w.job is None and w.shape != worker.shape][
+                :1
+            ]:
+                self._drop(idle, "cancelled", "")
+
+    # who runs what ---------------------------------------------------------------------------------------
+
+    def _shape(self, job: JobSpec) -> Shape:
+        gpus = job.resources.gpus
+        return job.resources.cpus, max(gpus, self._config.gpus_per_job or 0) if gpus else 0.0
+
+    def _require_satisfiable(self, job: JobSpec) -> None:
+        cpus, gpus = self._shape(job)
+        ray_cluster.require_satisfiable(job, cpus, gpus, ray_cluster.alive_nodes())
+
+    def _most_workers(self, nodes: Sequence[Any]) -> int:
+        return self._config.count or max(1, int(sum(n.cpus for n in nodes)))
+
+    def _dispatch(self) -> None:
+        self._take_back_from_pending()
+        for entry in list(self._waiting):
+            job, since = entry
+            shape = self._shape(job)
+            group = [w for w in self._workers if w.shape == shape]
+            busy = {w.name: (w.job, w.sent_at) for w in group if w.job is not None}
+            chosen = self._router.choose(job, group, busy, can_start=self._can_start(shape))
+            if chosen is None:
+                self._give_up_waiting(entry, since)
+                continue
+            self._waiting.remove(entry)
+            self._give(self._start(shape) if chosen == "start" else chosen, job)
+
+    def _take_back_from_pending(self) -> None:
+        """An actor that Ray cannot place yet keeps no job that another one is free for."""
+        for pending in [w for w in self._workers if not w.ready and w.job is not None]:
+            if any(w.ready and w.job is None and w.shape == pending.shape for w in self._workers):
+                assert pending.job is not None  # noqa: S101 - chosen by it
+                self._waiting.appendleft((pending.job, time.monotonic()))
+                pending.job = None
+
+    def _give_up_waiting(self, entry: tuple[JobSpec, float], since: float) -> None:
+        """Where nodes may still come, a job that none satisfies ends after `wait_for_nodes_s`."""
+        if not self._config.wait_for_nodes_s or time.monotonic() - since < self._config.wait_for_nodes_s:
+            return
+        try:
+            self._require_satisfiable(entry[0])
+        except WorkerError as error:
+            self._waiting.remove(entry)
+            self._put_end(entry[0], "", 1, "refused", str(error), entry[0].units, type(error).__name__)
+
+    def _nodes(self) -> list[Any]:
+        """The alive nodes, asked at most once a second."""
+        if time.monotonic() - self._nodes_at > NODES_S:
+            self._known_nodes, self._nodes_at = ray_cluster.alive_nodes(), time.monotonic()
+        return self._known_nodes
+
+    def _can_start(self, shape: Shape) -> bool:
+        nodes = self._nodes()
+        if len(self._workers) >= self._most_workers(nodes):
+            return self._retire_other(shape)
+        held_cpus, held_gpus = (sum(w.shape[i] for w in self._workers) for i in (0, 1))
+        fits = held_cpus + shape[0] <= sum(n.cpus for n in nodes) + 1e-9
+        fits = fits and held_gpus + shape[1] <= sum(n.gpus for n in nodes) + 1e-9
+        one = any(n.cpus >= shape[0] and n.gpus >= shape[1] for n in nodes)
+        return one and (fits or self._retire_other(shape))
+
+    def _retire_other(self, shape: Shape) -> bool:
+        idle = [w for w in self._workers if w.ready and w.job is None and w.shape != shape]
+        if idle:
+            self._drop(idle[0], "cancelled", "")
+        return bool(idle)
+
+    def _start(self, shape: Shape) -> _Worker:
+        name = f"r{self._names}"
+        self._names += 1
+        setup = {
+            "name": name,
+            "modules": self._modules,
+            "path": [str(Path(p).resolve()) if p in ("", ".") else p for p in sys.path],
+            "artifacts": self._config.artifacts,
+            "warm_bytes": int(self._config.warm * (self._config.memory or WORKER_MEMORY)),
+            "share": shape[1],
+            "pass_env": self._config.pass_env,
+        }
+        placed: Any = self._ray.remote(Host).options(
+            num_cpus=shape[0],
+            num_gpus=shape[1],
+            max_restarts=0,  # a new actor is ours to start
+            max_task_retries=0,  # attempts are counted once, by the ledger
+            max_concurrency=4,
+        )
+        actor = placed.remote(json.dumps(setup))
+        worker = _Worker(name, shape, actor, time.monotonic())
+        self._workers.append(worker)
+        self._when_done(actor.hello.remote(), worker, self._on_hello)
+        return worker
+
+    def _give(self, worker: _Worker, job: JobSpec) -> None:
+        worker.job, worker.next_seq, worker.held = job, 1, {}
+        worker.left = {u.index for u in job.units}
+        worker.sent_at = worker.heard_at = time.monotonic()
+        if worker.ready:
+            ref = worker.actor.run.remote(json.dumps(job.to_wire()))
+            self._when_done(ref, worker, lambda w, text, error: self._on_run(w, job, text, error))
+
+    def _when_done(
+        self, ref: Any, worker: _Worker, act: Callable[[_Worker, str, BaseException | None], None]
+    ) -> None:
+        def done(future: Any) -> None:
+            error = future.exception()
+            text = "" if error else future.result()
+            self._tell(lambda: act(worker, text, error))
+
+        ref.future().add_done_callback(done)
+
+    # what comes back -------------------------------------------------------------------------------------
+
+    def _on_hello(self, worker: _Worker, text: str, error: BaseException | None) -> None:
+        if worker not in self._workers:
+            return
+        if error is not None:
+            status = "lost" if _is_death(error) else "refused"
+            self._drop(worker, status, f"worker {worker.name} did not start: {_cause(error)}")
+        else:
+            worker.ready = True
+            if worker.job is not None:
+                self._give(worker, worker.job)
+        self._dispatch()
+
+    def _on_poll(self, worker: _Worker, text: str, error: BaseException | None) -> None:
+        worker.polling = False
+        if worker not in self._workers:
+            return
+        if error is not None:
+            self._drop(worker, "lost", f"worker {worker.name} is gone: {_cause(error)}")
+        else:
+            self._take(worker, text)
+
+    def _on_run(self, worker: _Worker, job: JobSpec, text: str, error: BaseException | None) -> None:
+        if worker not in self._workers or worker.job is not job:
+            return  # given up before; its answer carries an old fence
+        if error is not None:
+            self._drop(worker, "lost", f"worker {worker.name} is gone: {_cause(error)}")
+        else:
+            self._take(worker, text)
+        self._dispatch()
+
+    def _take(self, worker: _Worker, text: str) -> None:
+        """Events of a worker in their order, whichever call brought them."""
+        worker.heard_at = time.monotonic()
+        batch = json.loads(text)
+        worker.info = WorkerInfo.model_validate(batch["info"])
+        for item in batch["events"]:
+            event = Event.model_validate(item)
+            if worker.job is not None and event.job_id == worker.job.job_id:
+                worker.held[event.seq] = event
+        while worker.job is not None and worker.next_seq in worker.held:
+            event = worker.held.pop(worker.next_seq)
+            worker.next_seq += 1
+            self._pass_on(worker, worker.job, event)
+
+    def _pass_on(self, worker: _Worker, job: JobSpec, event: Event) -> None:
+        if event.kind == "artifact":
+            self._fetch(worker, event.data["file"])
+        elif event.kind == "started":
+            self._router.loaded(job, event)
+        elif event.kind == "units":
+            worker.left -= set(event.data["units"])
+        elif event.kind == "end":
+            self._router.ended(job, worker.name, event)
+            worker.job = None
+            worker.jobs_done += 1
+        if event.data.get("traceback_sha256"):
+            self._fetch(worker, f"{event.data['traceback_sha256']}.txt")
+        if event.data.get("log_file"):
+            self._fetch(worker, f"logs/{event.data['log_file']}")
+        self._events.put(event)
+
+    def _fetch(self, worker: _Worker, file: str) -> None:
+        """Bring a file here in pieces, unless it is here: equal names are equal bytes (logs are few)."""
+        target = self._artifacts / file
+        if self._config.artifacts is not None or target.exists():
+            return
+        content = b""
+        try:
+            while piece := self._ray.get(worker.actor.read.remote(file, len(content)), timeout=LEASE_S):
+                content += piece
+                if len(piece) < PIECE_BYTES:
+                    break
+        except self._ray.exceptions.RayError:  # the worker died meanwhile: its job ends as lost by itself
+            return
+        if file.startswith("logs/"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        else:
+            self._store.put_bytes(file, content)
+
+    def _drop(self, worker: _Worker, status: str, message: str) -> None:
+        """Forget an actor; if it had a job, that attempt ends so. Its late answers will find nobody."""
+        self._workers.remove(worker)
+        with contextlib.suppress(
+            self._ray.exceptions.RayError, RuntimeError
+        ):  # it, or all of Ray, is gone already
+            self._ray.kill(worker.actor, no_restart=True)
+        if worker.job is not None:
+            left = [u for u in worker.job.units if u.index in worker.left]
+            self._put_end(worker.job, worker.name, worker.next_seq, status, message, left)
+            worker.job = None
+
+    def _put_end(
+        self,
+        job: JobSpec,
+        worker: str,
+        seq: int,
+        status: str,
+        message: str,
+        left: Sequence[Any],
+        error_class: str = "WorkerError",
+    ) -> None:
+        data = {
+            "status": status,
+            "error_class": error_class,
+            "message": message,
+            "traceback_sha256": None,
+            "seconds": 0.0,
+            "units_left": [u.index for u in left],
+        }
+        self._events.put(make_event(job, "end", worker, seq, data))
+
+    def _info_of(self, worker: _Worker) -> WorkerInfo:
+        info = worker.info or WorkerInfo(name=worker.name, state="starting")
+        job = worker.job
+        return info.model_copy(
+            update={
+                "state": "starting" if not worker.ready else "busy" if job else "idle",
+                "share": worker.shape[1],
+                "job_id": job.job_id if job else None,
+                "tool": job.tool if job else None,
+                "seconds": time.monotonic() - worker.sent_at if job else 0.0,
+                "jobs_done": worker.jobs_done,
+            }
+        )
+
+
+def _is_death(error: BaseException) -> bool:
+    """Whether an actor's process or node died, as opposed to code that could not be loaded there."""
+    return "ModuleNotFoundError" not in str(error) and "ImportError" not in str(error)
+
+
+def _cause(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:500]

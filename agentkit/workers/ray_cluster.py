@@ -1,0 +1,176 @@
+"""Starting or joining a Ray cluster, and what it could ever satisfy.
+
+Ray unpickles what reaches its ports, and it listens on all interfaces of a node: use it on a private network only.
+A cluster started here asks for a token that only this process and its children know.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from agentkit.errors import UnsatisfiableError, WorkerError
+from agentkit.workers.environment import clean_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentkit.workers.config import WorkersConfig
+    from agentkit.workers.job import JobSpec
+
+NAMESPACE = "agentkit"
+logger = logging.getLogger(__name__)
+
+
+class Node(NamedTuple):
+    """What one alive node of the cluster offers in all, used or not."""
+
+    node_id: str
+    address: str
+    cpus: float
+    gpus: float
+    memory: float
+
+
+_marks: set[str] = set()
+
+
+@contextmanager
+def environment_for_ray(token: str | None) -> Iterator[None]:
+    """Inside, this process shows Ray only harmless variables and the token: Ray hands all it sees to every worker."""
+    before = dict(os.environ)
+    kept = clean_environment(before, folder=before.get("TMPDIR", "/tmp"), mark="")  # noqa: S108 - Ray's own default
+    kept = {k: v for k, v in kept.items() if k in before}
+    ray_settings = {k: v for k, v in before.items() if k.startswith("RAY_")}
+    os.environ.clear()
+    os.environ.update(
+        {
+            **kept,
+            **ray_settings,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            **({} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}),
+        }
+    )
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+_token = secrets.token_hex(32)
+"""One for this process: Ray reads its settings when it is first imported, and keeps them."""
+
+
+def start_cluster(cpus: int, object_store_bytes: int = 128 << 20) -> None:
+    """Start Ray on this machine with a token of our own, without its dashboard and its usage reports.
+
+    Where the program imported ray before, without `RAY_AUTH_MODE=token`, Ray can no longer be told to ask for
+    a token; that is logged, and the cluster is as open as the program made it.
+    """
+    with_token = (
+        "ray" not in sys.modules or os.environ.get("RAY_AUTH_MODE") == "token" or _started_with_token()
+    )
+    if not with_token:
+        logger.warning("ray was imported before agentkit started it: this cluster asks for no token")
+    with environment_for_ray(_token if with_token else None):
+        import ray
+
+        ray.init(
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            object_store_memory=object_store_bytes,
+            namespace=NAMESPACE,
+        )
+    _marks.add("token" if with_token else "open")
+
+
+def _started_with_token() -> bool:
+    return "token" in _marks
+
+
+def connect(config: WorkersConfig) -> bool:
+    """Use the Ray this process is connected to already, else join or start one; whether we did that."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        return False
+    if config.address is None:
+        start_cluster(config.workers)
+    else:
+        join_cluster(config.address)
+    return True
+
+
+def join_cluster(address: str) -> None:
+    """Connect to a running cluster; its token is read by Ray from `RAY_AUTH_TOKEN` or its own file.
+
+    Raises:
+        WorkerError: nobody answers at this address, or the token is wrong.
+    """
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, namespace=NAMESPACE)
+    except Exception as error:
+        raise WorkerError(
+            f"no Ray cluster at {address} ({type(error).__name__}: {_first_line(error)}). Start one with "
+            "`ray start --head`, and set RAY_AUTH_MODE and RAY_AUTH_TOKEN as it has them"
+        ) from error
+
+
+def alive_nodes() -> list[Node]:
+    """The nodes that Ray believes to be alive; a killed one may still be among them for some seconds."""
+    import ray
+
+    try:
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray ships no type for it
+    except Exception as error:
+        raise WorkerError(
+            f"the Ray cluster does not answer ({_first_line(error)}); resume when it is back"
+        ) from error
+    return [
+        Node(
+            n["NodeID"],
+            n["NodeManagerAddress"],
+            n["Resources"].get("CPU", 0.0),
+            n["Resources"].get("GPU", 0.0),
+            n["Resources"].get("memory", 0.0),
+        )
+        for n in nodes
+        if n["Alive"]
+    ]
+
+
+def require_satisfiable(job: JobSpec, cpus: int, gpus: float, nodes: list[Node]) -> None:
+    """Raise `UnsatisfiableError` when no single node could ever run the job; a busy one is no reason.
+
+    A sum over nodes would lie: two nodes with one GPU each never run a job that needs two.
+    """
+    if not nodes:
+        raise UnsatisfiableError(f"{job.tool}: the cluster has no alive node")
+    if any(n.cpus >= cpus and n.gpus >= gpus and n.memory >= job.resources.memory for n in nodes):
+        return
+    wants: list[tuple[float, str, str, float]] = [(cpus, "CPUs", "cpus", max(n.cpus for n in nodes))]
+    wants += [(gpus, "GPUs", "gpus", max(n.gpus for n in nodes))]
+    wants += [(job.resources.memory, "bytes of memory", "memory", max(n.memory for n in nodes))]
+    for need, what, field, most in wants:
+        if need > most:
+            raise UnsatisfiableError(
+                f"{job.tool} needs {need:g} {what}; the largest of {len(nodes)} nodes has {most:g}. "
+                f"Lower resources.{field} or add a node"
+            )
+    raise UnsatisfiableError(
+        f"{job.tool} needs {cpus} CPUs, {gpus:g} GPUs and {job.resources.memory} bytes of memory on one node; "
+        f"none of {len(nodes)} nodes has all of it"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
