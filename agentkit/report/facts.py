@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from agentkit.measurements import Measurements
     from agentkit.stats.claims import Claim
 
-PATH_POINTS = 60
-"""Most points at which evidence is computed for its figure."""
+PATH_POINTS = 200
+"""About how many points of a path are drawn."""
 
 _FROM_SPEC = (
     "tool", "params", "contrast", "metric", "direction", "null", "sesoi", "test", "interval", "max_units",
@@ -119,17 +120,16 @@ class Facts:
 def evidence_path(
     claim: Claim, values: NDArray[np.float64], failed: NDArray[np.bool_]
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Log e after 1, 2, ... units (at most `PATH_POINTS` of them), by the rule that the verdict itself uses."""
-    from agentkit.stats.verdicts import evidence_of
+    """Log e after 1, 2, ... units; every k-th and the last where they are more than `PATH_POINTS`."""
+    from agentkit.stats.verdicts import log_e_path
 
-    n = len(values)
-    step = max(1, -(-n // PATH_POINTS))
-    units = sorted({*range(step, n + 1, step), n} - {0})
     try:
-        found = evidence_of([claim] * len(units), [values[:k] for k in units], [failed[:k] for k in units])
+        path = log_e_path(claim, values, failed).tolist()
     except StatsError:  # a value out of range: the verdict is `invalid` and says so
         return (), ()
-    return tuple(units), tuple(e.log_e for e in found)
+    n = len(path)
+    kept = sorted({*range(1, n + 1, max(1, math.ceil(n / PATH_POINTS))), n} - {0})
+    return tuple(kept), tuple(path[k - 1] for k in kept)
 
 
 def canonical(params: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ READABLE_INCHES = 0.34
 """Smallest cell that a printed value fits."""
 ROOMY_INCHES = 0.45
 """Width from which a value is printed larger and a hypothesis with its word."""
-SMALL = 5e-3
+SMALL = 0.1
 """Largest difference below which cells are printed in thousandths."""
 DARK = 0.179
 """Relative luminance below which white text has more contrast than black (at least 4.58 to 1 either way)."""
