@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ALLOWED = (
     "PATH", "HOME", "LANG", "LC_*", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CUDA_*", "HF_HOME", "TORCH_HOME",
     "XDG_CACHE_HOME", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "AGENTKIT_DENY_PLUGINS",
+    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",  # another kernel would give other last bits than the driver's own process
 )  # fmt: skip
 """Patterns of the variables a child inherits. Keys, tokens and database URLs match none of them."""
 
@@ -61,7 +62,12 @@ def clean_environment(
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Inside, torch has the declared number of threads, whether it is loaded already or will be."""
+    """Inside, torch and BLAS have the declared number of threads, whether they are loaded already or will be.
+
+    A matrix product split over another number of threads rounds differently: inline and a child must agree.
+    """
+    from threadpoolctl import threadpool_limits
+
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(count)))
     torch = sys.modules.get("torch")
@@ -69,7 +75,8 @@ def threads(count: int) -> Iterator[None]:
     if torch and torch_before != count:
         torch.set_num_threads(count)
     try:
-        yield
+        with threadpool_limits(limits=count):
+            yield
     finally:
         for name, value in before.items():
             if value is None:
