@@ -22,11 +22,12 @@ from agentkit.stats.eprocess import log_k_minus_path, log_k_plus_path, streams
 from agentkit.stats.intervals import anytime_intervals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Cell = tuple[str, int, dict[str, list["Run"]]]
 
 LEVEL, THETA = 0.05, 0.5
 WIDTH_BAR, TIME_BAR = 1.10, 0.2
@@ -73,7 +74,7 @@ def ville(name: str, *, intersect: bool) -> Callable[[Floats, float], Run]:
     return run
 
 
-def compare(repeats: int) -> list[tuple[str, int, dict[str, list[Run]]]]:
+def compare(repeats: int) -> Iterator[Cell]:
     """Every law and number of units, all methods interleaved on the same data."""
     methods = {
         "ours": ours,
@@ -81,7 +82,6 @@ def compare(repeats: int) -> list[tuple[str, int, dict[str, list[Run]]]]:
         "BettingCS, intersected": ville("BettingCS", intersect=True),
         "EmpiricalBernsteinCS": ville("EmpiricalBernsteinCS", intersect=False),
     }
-    cells = []
     for law, (mean, draw) in LAWS.items():
         for n in UNITS:
             runs: dict[str, list[Run]] = {name: [] for name in methods}
@@ -89,11 +89,10 @@ def compare(repeats: int) -> list[tuple[str, int, dict[str, list[Run]]]]:
                 x = draw(np.random.default_rng([81, n, repeat]), n)
                 for name, method in methods.items():
                     runs[name].append(method(x, mean))
-            cells.append((law, n, runs))
-    return cells
+            yield law, n, runs
 
 
-def show(cells: list[tuple[str, int, dict[str, list[Run]]]], repeats: int) -> tuple[float, float]:
+def show(cells: Iterable[Cell], repeats: int) -> tuple[float, float]:
     """Print the table; return the mean width ratio and the median time ratio to BettingCS."""
     print(f"{'law':16} {'units':>5}  {'width':>6} {'/betting':>8} {'(10-90 %)':>11} {'/intersected':>12} {'/EB':>5}"
           f"  {'misses ours, betting, EB':>24}  {'ms':>6} {'/betting':>8} {'/intersected':>12}")  # fmt: skip
@@ -111,7 +110,8 @@ def show(cells: list[tuple[str, int, dict[str, list[Run]]]], repeats: int) -> tu
             f" {np.mean(width['ours'] / width['BettingCS, intersected']):12.3f}"
             f" {np.mean(width['ours'] / width['EmpiricalBernsteinCS']):5.2f}"
             f"  {', '.join(map(str, misses)):>18} of {repeats:3d}  {1000 * seconds['ours']:6.2f} {times[-1]:8.3f}"
-            f" {seconds['ours'] / seconds['BettingCS, intersected']:12.3f}"
+            f" {seconds['ours'] / seconds['BettingCS, intersected']:12.3f}",
+            flush=True,
         )
     return float(np.mean(widths)), float(np.median(times))
 
@@ -140,8 +140,8 @@ def machine() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="10 repeats a cell instead of 100")
-    repeats = 10 if parser.parse_args().quick else 100
+    parser.add_argument("--quick", action="store_true", help="10 data sets a cell instead of 40")
+    repeats = 10 if parser.parse_args().quick else 40
     print(f"{machine()}, ville {version('ville')}; level {LEVEL}, {repeats} data sets a cell, CPU time")
     width, seconds = show(compare(repeats), repeats)
     print(f"200 hypotheses x 200 units in one call: {many_hypotheses():.2f} s")

@@ -155,28 +155,18 @@ def _judge_all(
         for row in zip(reasons, claims, values, masks, strict=True)
     ]
     sound = [i for i, reason in enumerate(reasons) if reason in ("", "open")]
-    found = evidence_of([claims[i] for i in sound], [values[i] for i in sound], [masks[i] for i in sound])
-    log_e = np.full(len(claims), -np.inf)
-    for i, its in zip(sound, found, strict=True):
-        log_e[i] = -np.inf if reasons[i] == "open" else its.log_e
-    k_star, levels = levels_of(log_e)
+    kept = [claims[i] for i in sound], [values[i] for i in sound], [masks[i] for i in sound]
+    found = dict(zip(sound, evidence_of(*kept), strict=True))
+    counted = [found[i].log_e if reason == "" else -math.inf for i, reason in enumerate(reasons)]
+    k_star, levels = levels_of(np.array(counted))
     if not ((levels > 0) & (levels < 1)).all():
         raise refused("level", levels.tolist(), "numbers in (0, 1)")
-
-    verdicts: dict[int, Verdict] = {}
-    judged = dict(zip(sound, found, strict=True))
-    for rows, data in _by_test(
-        [claims[i] for i in sound], [values[i] for i in sound], [masks[i] for i in sound]
-    ):
-        picked = [sound[row] for row in rows]
-        ends = _intervals([claims[i] for i in picked], data, levels[picked])
-        for i, end in zip(picked, ends, strict=True):
-            verdicts[i] = _verdict(claims[i], judged[i], end, float(levels[i]), k_star, reasons[i] == "open")
+    ends = dict(zip(sound, _intervals(*kept, levels[sound]), strict=True))
     return [
-        verdicts[i]
-        if i in verdicts
-        else _invalid(claims[i], reasons[i], values[i], masks[i], float(levels[i]), k_star)
-        for i in range(len(claims))
+        _verdict(claim, found[i], ends[i], level, k_star, reasons[i] == "open")
+        if i in found
+        else _invalid(claim, reasons[i], values[i], masks[i], level, k_star)
+        for i, (claim, level) in enumerate(zip(claims, levels.tolist(), strict=True))
     ]
 
 
@@ -249,9 +239,8 @@ def label_log_e(label: str, claim: Claim, above: Floats, below: Floats) -> Float
     log_e: Floats
     if label == "equivalent":
         log_e = np.minimum(above[minus], below[plus])
-    elif (
-        claim.direction == "equivalent"
-    ):  # contradicted: beyond one end of the band, where the range reaches so far
+    elif claim.direction == "equivalent":
+        # contradicted: beyond an end of the band, where the range reaches so far
         beyond_high = above[plus] if claim.sesoi < claim.hi else np.full_like(above[plus], -np.inf)
         beyond_low = below[minus] if -claim.sesoi > claim.lo else np.full_like(below[minus], -np.inf)
         log_e = np.maximum(beyond_high, beyond_low)
@@ -262,19 +251,20 @@ def label_log_e(label: str, claim: Claim, above: Floats, below: Floats) -> Float
     return log_e
 
 
-def _intervals(claims: Sequence[Claim], data: Streams, levels: Floats) -> list[tuple[float, float]]:
+def _intervals(
+    claims: Sequence[Claim], values: Sequence[Floats], failed: Sequence[NDArray[np.bool_]], levels: Floats
+) -> list[tuple[float, float]]:
     """C(level) per claim; a one-sided claim keeps only the end that its direction needs."""
-    lower, upper = anytime_intervals(data, [c.theta for c in claims], levels)
-    ends = []
-    for claim, lo, hi in zip(claims, lower.tolist(), upper.tolist(), strict=True):
-        one_sided = claim.interval == "one_sided"
-        ends.append(
-            (
+    ends: dict[int, tuple[float, float]] = {}
+    for rows, data in _by_test(claims, values, failed):
+        lower, upper = anytime_intervals(data, [claims[i].theta for i in rows], levels[rows])
+        for i, lo, hi in zip(rows, lower.tolist(), upper.tolist(), strict=True):
+            claim, one_sided = claims[i], claims[i].interval == "one_sided"
+            ends[i] = (
                 claim.lo if one_sided and claim.direction == "less" else lo,
                 claim.hi if one_sided and claim.direction == "greater" else hi,
             )
-        )
-    return ends
+    return [ends[i] for i in range(len(claims))]
 
 
 def _verdict(

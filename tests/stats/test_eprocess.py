@@ -113,11 +113,11 @@ def test_the_chance_of_ever_reaching_twenty_under_the_null_is_at_most_five_perce
     assert (false_alarm_rates(test, law, 2000, 11) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)).all()
 
 
-@pytest.mark.slow  # 40,000 paths for each law: a bound of .0533 where the quick test allows .0646
+@pytest.mark.slow  # 20,000 paths for each law: a bound of .0546 where the quick test allows .0646
 @pytest.mark.parametrize(("test", "law"), ALL_NULLS, ids=NULL_IDS)
-def test_the_same_chance_on_twenty_times_as_many_paths(test, law):
-    rates = np.mean([false_alarm_rates(test, law, 4000, seed) for seed in range(100, 110)], axis=0)
-    assert (rates <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40_000)).all()
+def test_the_same_chance_on_ten_times_as_many_paths(test, law):
+    rates = np.mean([false_alarm_rates(test, law, 4000, seed) for seed in range(100, 105)], axis=0)
+    assert (rates <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 20_000)).all()
 
 
 def test_sharp_answers_about_symmetry_and_not_about_the_mean():
