@@ -10,6 +10,8 @@ from agentkit import TargetLoader, Tool, hookimpl
 @hookimpl
 def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     """Register the tools `noise.*`."""
+    from agentkit_input_noise.attack_tool import noise_attack
+    from agentkit_input_noise.bounds_tool import noise_bounds
     from agentkit_input_noise.certify_tool import noise_certify
     from agentkit_input_noise.image_tool import noise_image
     from agentkit_input_noise.slots_tool import noise_slots
@@ -19,6 +21,8 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     register(noise_slots)
     register(noise_image)
     register(noise_certify)
+    register(noise_attack)
+    register(noise_bounds)
 
 
 @hookimpl

@@ -1,0 +1,72 @@
+"""The tool `noise.attack`: adversarial examples beside random controls of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+import agentkit
+from agentkit import Context, Metric, Params, Resources, Unit
+from agentkit_input_noise.sweep import Strengths
+
+
+class Attack(Params):
+    """Which classifier is attacked, how, and how strongly."""
+
+    target: Annotated[
+        str, Field(description="differentiable classifier: URI of a callable from images to logits")
+    ] = "digits:cnn"
+    data: Annotated[str, Field(description="labelled images in [0, 1]: URI of a data set")] = "digits:"
+    kind: Annotated[
+        Literal["fgsm", "pgd", "uap"],
+        Field(description="fgsm: one step; pgd: projected gradient; uap: one perturbation for all images"),
+    ] = "pgd"
+    eps: Annotated[Strengths, Field(description="radii in pixel units of [0, 1]")] = (
+        0.02,
+        0.05,
+        0.1,
+        0.15,
+        0.2,
+    )
+    norm: Annotated[Literal["inf", "2"], Field(description="norm that eps is measured in")] = "inf"
+    step: Annotated[float | None, Field(gt=0, le=1, description="size of a step; null: a quarter of eps")] = (
+        None
+    )
+    steps: Annotated[int, Field(ge=1, le=1_000, description="steps of pgd")] = 20
+    restarts: Annotated[int, Field(ge=1, le=20, description="random starts of pgd")] = 1
+    items: Annotated[int, Field(ge=1, le=10_000, description="images per unit")] = 100
+    learn: Annotated[
+        int, Field(ge=10, le=10_000, description="train images that uap learns from, per unit")
+    ] = 300
+
+
+@agentkit.tool(
+    name="noise.attack",
+    version="1",
+    metrics=[
+        Metric("accuracy", 0, 1),
+        Metric("flip_rate", 0, 1, baseline=0, higher_is_better=False),
+        Metric("loss", 0, None, higher_is_better=False),
+        Metric("linf", 0, 1, baseline=0, higher_is_better=None),
+        Metric("l2", 0, None, baseline=0, higher_is_better=None),
+    ],
+    resources=Resources(cpus=1),
+    seconds_per_unit=1.0,
+    splits_conditions=True,
+)
+def noise_attack(params: Attack, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
+    """Attack a classifier by its gradient, and do harmless noise of the same size beside it.
+
+    Each unit draws `items` test images (and, for uap, train images to learn the perturbation from, so its
+    flips are on images it never saw). Conditions: `baseline`, `chance` (predictions permuted over the items),
+    `KIND=EPS`, and two controls that cannot be switched off: `random_sign=EPS` (every value moves by eps at
+    random; the same L-inf) and `random_sphere=EPS` (a random direction with the attack's own L2, item by item).
+
+    Metrics over the unit's items: `accuracy`, `flip_rate` (class differs from that of the clean image; of uap
+    this is the held-out fooling rate), `loss` (mean cross-entropy), and the measured `linf` and `l2`.
+    """
+    from agentkit_input_noise import attacked
+
+    return attacked.measure(params, units, ctx, noise_attack.metrics)

@@ -1,0 +1,126 @@
+"""Attacked images and their controls: the kernel of `noise.attack`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from agentkit import BASELINE, Measurements
+from agentkit_input_noise import attacks, classify, curve_files
+from agentkit_input_noise.addresses import draw
+from agentkit_input_noise.attacks import Ball, InputGradient
+from agentkit_input_noise.images import measured_size
+from agentkit_input_noise.sweep import CHANCE, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from agentkit import Context, Metric, Unit
+    from agentkit_input_noise.attack_tool import Attack
+
+METRICS = ("accuracy", "flip_rate", "loss", "linf", "l2")
+CONTROLS = ("random_sign", "random_sphere")
+ROWS = 128
+"""Rows of every gradient, fixed so that an item's attack does not depend on its neighbours."""
+
+
+def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]) -> Measurements:
+    """All conditions on all units; see the tool's docstring."""
+    classifier, data = ctx.target(params.target), ctx.target(params.data)
+    kinds = (params.kind, *CONTROLS)
+    cells = [(kind, eps) for kind in kinds for eps in params.eps]
+    conditions = [BASELINE, CHANCE, *(name_of(*cell) for cell in cells)]
+    conditions = [c for c in conditions if ctx.wants(c)]
+    values = np.zeros((len(METRICS), len(units), len(conditions)))
+    for u, unit in enumerate(units):
+        images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
+        if u == 0:
+            classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
+        outputs = {BASELINE: classify.logits(classifier, images, ctx.device, ctx.batch)}
+        clean = outputs[BASELINE].argmax(dim=1).numpy()
+        outputs[CHANCE] = outputs[BASELINE][torch.from_numpy(unit.rng("chance").permutation(len(images)))]
+        sizes = {BASELINE: (0.0, 0.0), CHANCE: (0.0, 0.0)}
+        for eps in params.eps:
+            if not any(ctx.wants(name_of(kind, eps)) for kind in kinds):
+                continue
+            for kind, moved in perturbed(
+                params, unit, classifier, data, images, labels, eps, ctx.device
+            ).items():
+                name = name_of(kind, eps)
+                outputs[name] = classify.logits(classifier, moved, ctx.device, ctx.batch)
+                sizes[name] = measured_size(moved, images)
+        for c, name in enumerate(conditions):
+            values[:, u, c] = (*classify.scores(outputs[name], labels, clean), *sizes[name])
+        ctx.progress(u + 1, len(units))
+    table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
+    controls = {str(params.kind): "random_sign" if params.norm == "inf" else "random_sphere"}
+    curve_files.write(ctx, table, curve_files.Sweep(kinds, params.eps, drawn, controls), units)
+    return table
+
+
+def perturbed(
+    params: Attack,
+    unit: Unit,
+    classifier: Any,
+    data: Any,
+    images: Tensor,
+    labels: Tensor,
+    eps: float,
+    device: str,
+) -> dict[str, Tensor]:
+    """One unit's images after the attack and after both controls, by kind.
+
+    Start and coin tosses are drawn afresh from the same stream for every eps, so they are the same ones.
+    """
+    ball = Ball(params.norm, eps)
+    step = eps / 4 if params.step is None else params.step
+    gradient = InputGradient(classifier)
+    stream = unit.torch_generator(f"noise.attack.{params.kind}")
+    if params.kind == "uap":
+        seen = draw(unit.rng("learn"), data.train, params.learn, what="train images")
+        x, y = classify.pool(data, seen)
+        learnt = attacks.universal(gradient, x.to(device), y.to(device), ball, step=step, generator=stream)
+        moved = (images + learnt.cpu()).clamp(0, 1)
+    else:
+        moved = by_gradient(params, gradient, images, labels, ball, step, stream, device)
+    sign = attacks.random_sign(images, eps, unit.torch_generator("noise.attack.random_sign"))
+    sphere = attacks.random_sphere(images, moved, unit.torch_generator("noise.attack.random_sphere"))
+    return {params.kind: moved, "random_sign": sign, "random_sphere": sphere}
+
+
+def by_gradient(
+    params: Attack,
+    gradient: InputGradient,
+    images: Tensor,
+    labels: Tensor,
+    ball: Ball,
+    step: float,
+    stream: torch.Generator,
+    device: str,
+) -> Tensor:
+    """FGSM or PGD in batches of a fixed number of rows; short ones are padded with their first row."""
+    done = []
+    for some, theirs in zip(torch.split(images, ROWS), torch.split(labels, ROWS), strict=True):
+        missing = ROWS - len(some)
+        x = torch.cat([some, some[:1].expand(missing, *some.shape[1:])]).to(device)
+        y = torch.cat([theirs, theirs[:1].expand(missing)]).to(device)
+        if params.kind == "fgsm":
+            moved = attacks.fgsm(gradient, x, y, ball)
+        else:
+            moved = attacks.pgd(
+                gradient,
+                x,
+                y,
+                ball,
+                step=step,
+                steps=params.steps,
+                restarts=params.restarts,
+                generator=stream,
+            )
+        done.append(moved[: len(some)].cpu())
+    return torch.cat(done)

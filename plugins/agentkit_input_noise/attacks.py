@@ -1,0 +1,192 @@
+"""Attacks on the input of a differentiable classifier, and random controls of the very same size.
+
+PGD (Madry et al., arXiv 1706.06083), FGSM (Goodfellow et al., 1412.6572), a universal perturbation learnt by
+gradient ascent (Shafahi et al., 1811.11304). Gradients flow to the input only: the classifier's parameters
+are detached for the call and their flags are never touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from agentkit_input_noise.errors import NotDifferentiableError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNIVERSAL_EPOCHS = 5
+UNIVERSAL_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Ball:
+    """What an attack may do to one image: stay in [0, 1] and within eps in a norm.
+
+    Attributes:
+        norm: `inf` or `2`.
+        eps: radius, in pixel units.
+    """
+
+    norm: str
+    eps: float
+
+    def project(self, x: Tensor, centre: Tensor) -> Tensor:
+        """The nearest allowed point (for norm 2: shrunk to the radius, then clipped to [0, 1])."""
+        delta = x - centre
+        if self.norm == "inf":
+            delta = delta.clamp(-self.eps, self.eps)
+        else:
+            delta = delta * (self.eps / _norms(delta).clamp_min(1e-12)).clamp(max=1)
+        return (centre + delta).clamp(0, 1)
+
+    def uphill(self, gradient: Tensor) -> Tensor:
+        """The step of size 1 along a gradient that raises a linear loss most."""
+        if self.norm == "inf":
+            return gradient.sign()
+        return gradient / _norms(gradient).clamp_min(1e-12)
+
+    def random_start(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """A random point of the ball around each image."""
+        if self.norm == "inf":
+            u = 2 * torch.rand(x.shape, generator=generator) - 1
+            return self.project(x + self.eps * u.to(x), x)
+        z = torch.randn(x.shape, generator=generator).to(x)
+        radius = torch.rand((len(x), 1, 1, 1), generator=generator).to(x)
+        return self.project(x + self.eps * radius * z / _norms(z), x)
+
+
+class InputGradient:
+    """Loss and its gradient with respect to the images, for a classifier that may be a torch module.
+
+    Raises:
+        NotDifferentiableError: when no gradient reaches the input, naming the first module that breaks it.
+    """
+
+    def __init__(self, classifier: Any) -> None:
+        self._classifier = classifier
+        self._frozen: dict[str, Tensor] = {}
+        if isinstance(classifier, nn.Module):
+            named = [*classifier.named_parameters(), *classifier.named_buffers()]
+            self._frozen = {name: value.detach() for name, value in named}
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The classifier's outputs, parameters detached."""
+        if self._frozen:
+            found: Tensor = torch.func.functional_call(self._classifier, self._frozen, (x,))
+            return found
+        outputs: Tensor = self._classifier(x)
+        return outputs
+
+    def __call__(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Gradient of the summed cross-entropy, shape of x."""
+        with torch.enable_grad():
+            point = x.detach().requires_grad_()
+            logits = self.logits(point)
+            if not logits.requires_grad:
+                raise NotDifferentiableError(self._breaker(x))
+            loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, point)
+        return gradient
+
+    def _breaker(self, x: Tensor) -> str:
+        """Names the first module whose output has lost the gradient of its input."""
+        broken: list[str] = []
+        if isinstance(self._classifier, nn.Module):
+            hooks = [
+                module.register_forward_hook(
+                    lambda _m, _i, out, name=name: broken.append(name) if not _has_gradient(out) else None
+                )
+                for name, module in self._classifier.named_modules()
+                if name and not any(True for _ in module.children())
+            ]
+            with torch.enable_grad():
+                self.logits(x.detach().requires_grad_())
+            for hook in hooks:
+                hook.remove()
+        where = (
+            f"module {broken[0]!r} breaks it"
+            if broken
+            else "the classifier is no torch module or detaches its input"
+        )
+        return f"no gradient reaches the images: {where}; use a random control or another target"
+
+
+def fgsm(gradient: InputGradient, x: Tensor, labels: Tensor, ball: Ball) -> Tensor:
+    """One step of size eps along the gradient, no random start."""
+    return ball.project(x + ball.eps * ball.uphill(gradient(x, labels)), x)
+
+
+def pgd(
+    gradient: InputGradient,
+    x: Tensor,
+    labels: Tensor,
+    ball: Ball,
+    *,
+    step: float,
+    steps: int,
+    restarts: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Projected gradient ascent; of several restarts each item keeps the one of largest loss."""
+    best, best_loss = x, torch.full((len(x),), -torch.inf, device=x.device)
+    for _ in range(restarts):
+        point = ball.random_start(x, generator)
+        for _ in range(steps):
+            point = ball.project(point + step * ball.uphill(gradient(point, labels)), x)
+        with torch.no_grad():
+            loss = nn.functional.cross_entropy(gradient.logits(point), labels, reduction="none")
+        better = loss > best_loss
+        best = torch.where(better[:, None, None, None], point, best)
+        best_loss = torch.where(better, loss, best_loss)
+    return best
+
+
+def universal(
+    gradient: InputGradient, x: Tensor, labels: Tensor, ball: Ball, *, step: float, generator: torch.Generator
+) -> Tensor:
+    """One perturbation for all images, learnt on x by ascent of the summed loss, shape (1, channels, h, w)."""
+    delta = torch.zeros_like(x[:1])
+    for _ in range(UNIVERSAL_EPOCHS):
+        for part in torch.split(torch.randperm(len(x), generator=generator), UNIVERSAL_BATCH):
+            g = gradient((x[part] + delta).clamp(0, 1), labels[part]).sum(dim=0, keepdim=True)
+            delta = delta + step * ball.uphill(g)
+            delta = (
+                delta.clamp(-ball.eps, ball.eps)
+                if ball.norm == "inf"
+                else delta * (ball.eps / _norms(delta)).clamp(max=1)
+            )
+    return delta
+
+
+def random_sign(x: Tensor, eps: float, generator: torch.Generator) -> Tensor:
+    """The control of the same L-inf: every value moves by eps, up or down by the toss of a coin."""
+    coin = 2 * (torch.rand(x.shape, generator=generator) < 0.5).to(x) - 1
+    return (x + eps * coin).clamp(0, 1)
+
+
+def random_sphere(x: Tensor, attacked: Tensor, generator: torch.Generator) -> Tensor:
+    """The control of the same L2, item by item: a random direction with the size of the attack's own change.
+
+    Clipping to [0, 1] shortens a step, so its length is corrected a few times.
+    """
+    size = _norms(attacked - x)
+    z = torch.randn(x.shape, generator=generator).to(x)
+    direction, length = z / _norms(z), size.clone()
+    for _ in range(8):
+        moved = (x + length * direction).clamp(0, 1)
+        length = length * (size / _norms(moved - x).clamp_min(1e-12)).clamp(0.5, 2)
+    return (x + length * direction).clamp(0, 1)
+
+
+def _norms(x: Tensor) -> Tensor:
+    """L2 norm of each item, shape (items, 1, 1, 1)."""
+    found: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return found[:, None, None, None]
+
+
+def _has_gradient(out: Any) -> bool:
+    return bool(getattr(out, "requires_grad", True))

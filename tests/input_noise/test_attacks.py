@@ -1,0 +1,200 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from agentkit.errors import ParamError
+from agentkit_input_noise import attacks
+from agentkit_input_noise.attack_tool import noise_attack
+from agentkit_input_noise.attacks import Ball, InputGradient
+from agentkit_input_noise.errors import NotDifferentiableError
+
+PARAMS = {"eps": [0.05, 0.15], "steps": 5, "items": 40}
+
+
+@pytest.fixture
+def run(make_context, digits, digits_net, units):
+    def run(params=PARAMS, on=units[:2], model=digits_net, conditions=None):
+        context = make_context({"digits:cnn": model, "digits:": digits}, conditions)
+        return noise_attack(noise_attack.parse(params), on, context)
+
+    return run
+
+
+@pytest.fixture
+def batch(digits):
+    index = torch.tensor(digits.test[:64])
+    return digits.images[index], digits.labels[index]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("norm", ["inf", "2"])
+@pytest.mark.parametrize("eps", [0.05, 0.3])
+def test_an_attack_stays_in_its_ball_and_in_range(norm, eps, batch, digits_net):
+    x, y = batch
+    ball, gradient = Ball(norm, eps), InputGradient(digits_net)
+    for moved in (
+        attacks.fgsm(gradient, x, y, ball),
+        attacks.pgd(gradient, x, y, ball, step=eps / 4, steps=5, restarts=2, generator=generator()),
+    ):
+        size = (moved - x).flatten(1)
+        assert (size.abs().amax() if norm == "inf" else size.norm(dim=1).max()) <= eps + 1e-6
+        assert moved.min() >= 0
+        assert moved.max() <= 1
+
+
+def loss(net, x, y):
+    return float(nn.functional.cross_entropy(net(x), y))
+
+
+def test_an_attack_raises_the_loss_more_than_both_controls(batch, digits_net):
+    x, y = batch
+    moved = attacks.pgd(
+        InputGradient(digits_net),
+        x,
+        y,
+        Ball("inf", 0.1),
+        step=0.025,
+        steps=10,
+        restarts=1,
+        generator=generator(),
+    )
+    sign, sphere = attacks.random_sign(x, 0.1, generator()), attacks.random_sphere(x, moved, generator())
+    assert loss(digits_net, moved, y) > max(loss(digits_net, sign, y), loss(digits_net, sphere, y))
+
+
+def test_controls_have_the_size_of_the_attack(batch, digits_net):
+    x, y = batch
+    moved = attacks.fgsm(InputGradient(digits_net), x, y, Ball("inf", 0.1))
+    sphere = attacks.random_sphere(x, moved, generator())
+    sizes = [(m - x).flatten(1).norm(dim=1) for m in (moved, sphere)]
+    assert torch.allclose(*sizes, rtol=0.02)
+    sign = attacks.random_sign(x, 0.1, generator())
+    assert (sign - x).abs().amax() == pytest.approx(0.1, abs=1e-6)
+
+
+def test_more_restarts_never_lower_the_loss(batch, digits_net):
+    x, y = batch
+    losses = [
+        loss(digits_net, attacks.pgd(
+            InputGradient(digits_net), x, y, Ball("inf", 0.1), step=0.05, steps=2, restarts=n, generator=generator()
+        ), y)
+        for n in (1, 3)
+    ]  # fmt: skip
+    assert losses[1] >= losses[0]
+
+
+def test_parameters_keep_their_flags_values_and_gradients(batch):
+    x, y = batch
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    before = [p.detach().clone() for p in net.parameters()]
+    attacks.fgsm(InputGradient(net), x, y, Ball("inf", 0.1))
+    for p, old in zip(net.parameters(), before, strict=True):
+        assert p.requires_grad
+        assert p.grad is None
+        assert torch.equal(p, old)
+
+
+def test_the_gradient_is_that_of_autograd(batch, digits_net):
+    x, y = batch
+    point = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(
+        nn.functional.cross_entropy(digits_net(point), y, reduction="sum"), point
+    )
+    assert torch.allclose(InputGradient(digits_net)(x, y), expected, atol=1e-7)
+
+
+def test_attacks_cost_accuracy_and_controls_hardly_any(run):
+    table = run()
+    accuracy = {c: table.column("accuracy", c).mean() for c in table.conditions}
+    assert accuracy["pgd=0.15"] < accuracy["pgd=0.05"] <= accuracy["baseline"]
+    assert accuracy["random_sign=0.15"] > accuracy["pgd=0.15"] + 0.2
+    assert accuracy["random_sphere=0.15"] > accuracy["pgd=0.15"] + 0.2
+    assert (table.column("linf", "pgd=0.15") <= 0.15 + 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", ["fgsm", "uap"])
+def test_every_kind_stands_beside_both_controls(run, kind):
+    table = run({"kind": kind, "eps": [0.2], "items": 40, "learn": 100})
+    assert set(table.conditions) == {
+        "baseline",
+        "chance",
+        f"{kind}=0.2",
+        "random_sign=0.2",
+        "random_sphere=0.2",
+    }
+    assert table.column("loss", f"{kind}=0.2").mean() > table.column("loss", "random_sign=0.2").mean()
+
+
+def test_no_split_of_units_or_conditions_shows_in_the_numbers(run, units):
+    whole = run()
+    assert type(whole).concat([run(on=[unit]) for unit in units[1::-1]]) == whole
+    part = run(conditions={"random_sphere=0.15"})
+    assert part == whole.select(conditions=part.conditions)
+
+
+def test_a_control_cannot_be_switched_off():
+    with pytest.raises(ParamError, match="no param 'controls'"):
+        noise_attack.parse({"controls": []})
+
+
+def test_eps_zero_is_the_baseline_and_refused():
+    with pytest.raises(ParamError, match="baseline is strength zero"):
+        noise_attack.parse({"eps": [0]})
+
+
+class Rounded(nn.Module):
+    """Breaks the gradient, as a quantised layer does."""
+
+    def forward(self, x):
+        return x.detach().round()
+
+
+def test_a_target_without_gradient_is_refused_and_the_module_named(run):
+    net = nn.Sequential(nn.Flatten(), Rounded(), nn.Linear(64, 10))
+    with pytest.raises(NotDifferentiableError, match="module '1' breaks it"):
+        run(model=net)
+
+
+def test_a_callable_that_detaches_is_refused(run, digits_net):
+    with pytest.raises(NotDifferentiableError, match="no torch module or detaches"):
+        run(model=lambda x: digits_net(x.detach()))
+
+
+@pytest.mark.slow  # two attacks of 20 steps on 500 digits, 10 CPU s
+def test_robust_accuracy_is_within_half_a_percent_of_art(digits, digits_net):
+    art = pytest.importorskip(
+        "art.attacks.evasion", reason="the oracle adversarial-robustness-toolbox is absent"
+    )
+    from art.estimators.classification import PyTorchClassifier
+
+    index = torch.tensor(digits.test)
+    x, y = digits.images[index], digits.labels[index]
+    estimator = PyTorchClassifier(
+        digits_net, nn.CrossEntropyLoss(), (1, 8, 8), 10, clip_values=(0, 1), device_type="cpu"
+    )
+    theirs = art.ProjectedGradientDescentPyTorch(
+        estimator,
+        norm=np.inf,
+        eps=0.1,
+        eps_step=0.025,
+        max_iter=20,
+        num_random_init=1,
+        batch_size=500,
+        verbose=False,
+    ).generate(x.numpy(), y.numpy())
+    ours = attacks.pgd(
+        InputGradient(digits_net),
+        x,
+        y,
+        Ball("inf", 0.1),
+        step=0.025,
+        steps=20,
+        restarts=1,
+        generator=generator(),
+    )
+    found = [float((digits_net(torch.as_tensor(m)).argmax(1) == y).float().mean()) for m in (ours, theirs)]
+    assert abs(found[0] - found[1]) <= 0.005
