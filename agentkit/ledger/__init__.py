@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentkit.ledger.campaign import Campaign
+from agentkit.ledger.holdout import Holdout
 from agentkit.ledger.hypothesis import Hypothesis
 from agentkit.ledger.ledger import Ledger
 from agentkit.ledger.planning import Plan
@@ -23,6 +24,7 @@ __all__ = [
     "Attempt",
     "Campaign",
     "CampaignRow",
+    "Holdout",
     "Hypothesis",
     "Ledger",
     "Plan",

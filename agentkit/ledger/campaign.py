@@ -13,6 +13,7 @@ from agentkit.errors import LedgerError, RuleViolation, SpecError
 from agentkit.ledger import chain, models
 from agentkit.ledger.clock import now
 from agentkit.ledger.dispatch import start_confirm, start_explore, units_unanswered
+from agentkit.ledger.holdout import Holdout, Method, open_holdout
 from agentkit.ledger.hypothesis import HYPOTHESIS, Hypothesis
 from agentkit.ledger.judging import append_verdicts, newest_verdicts, status
 from agentkit.ledger.memory import recall
@@ -65,19 +66,20 @@ class Campaign:
     # ---- the chain
 
     def head_in(self, connection: sa.Connection) -> chain.Head:
-        """Where the chain stands inside a transaction."""
+        """Where the chain stands inside a transaction that will write to it."""
+        chain.lock(connection, self.id)
         return chain.head(connection, self._row)
 
     def seal(
         self, connection: sa.Connection, links: Sequence[chain.Link], at: chain.Head | None = None
     ) -> chain.Head:
         """Append links for rows written in this transaction."""
-        return chain.append(connection, self._row, links, at)
+        return chain.append(connection, self._row, links, at or self.head_in(connection))
 
     def head(self) -> str:
         """Hash of the newest link: note it elsewhere, and nobody can rebuild the chain unseen."""
         with self.ledger.store.read() as connection:
-            return self.head_in(connection).hash
+            return chain.head(connection, self._row).hash
 
     # ---- hypotheses
 
@@ -253,6 +255,26 @@ class Campaign:
             own = connection.execute(sa.select(HYPOTHESIS).where(HYPOTHESIS.c.id == row["hypothesis"]))
             spec = self._hypothesis(dict(own.mappings().one())).spec
         return Run(self, row, units, spec)
+
+    def holdout(
+        self,
+        set_sha256: str,
+        *,
+        method: Method = "sparse_validate",
+        threshold: float = 0.05,
+        tau: float = 0.01,
+        budget: int = 10,
+    ) -> Holdout:
+        """A finite evaluation set, by the hash of its content, that may be asked `budget` paid questions.
+
+        Args:
+            set_sha256: hash of the items.
+            method: `sparse_validate` (deterministic), or `thresholdout` (noise from the campaign's root).
+            threshold: a guess this close is confirmed for free.
+            tau: step of a correction (`sparse_validate`), or scale of the noise (`thresholdout`).
+            budget: corrections before it answers no more.
+        """
+        return open_holdout(self, set_sha256, method, threshold, tau, budget)
 
     # ---- what the data say
 

@@ -74,18 +74,20 @@ _LAST = (
 
 
 def head(connection: sa.Connection, campaign: Mapping[str, Any]) -> Head:
-    """The head of a campaign's chain as it is stored; locks the chain on PostgreSQL until the transaction ends."""
-    if connection.dialect.name == "postgresql" and not connection.info.get("readonly"):
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(campaign["id"])))
+    """The head of a campaign's chain as it is stored."""
     last = connection.execute(_LAST, {"campaign": campaign["id"]}).first()
     return genesis(campaign) if last is None else Head(last.seq, last.hash)
 
 
-def append(
-    connection: sa.Connection, campaign: Mapping[str, Any], links: Sequence[Link], at: Head | None = None
-) -> Head:
-    """Seal rows that were just written, in order; returns the new head."""
-    here = at or head(connection, campaign)
+def lock(connection: sa.Connection, campaign: int) -> None:
+    """Keep other writers from this chain until the transaction ends; SQLite's write lock does so already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(campaign)))
+
+
+def append(connection: sa.Connection, campaign: Mapping[str, Any], links: Sequence[Link], at: Head) -> Head:
+    """Seal rows that were just written, in order, after the head `at`; returns the new head."""
+    here = at
     rows = []
     for link in links:
         body_sha256 = sha256_of(link.body)

@@ -1,12 +1,15 @@
-"""One driver per campaign: an operating-system lock that dies with its holder and needs no clock."""
+"""One driver per campaign: a lock that dies with its holder and needs no clock."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import re
 import socket
 from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
 
 from agentkit.errors import CampaignLockedError
 
@@ -47,12 +50,51 @@ class FileLease:
         except FileNotFoundError:
             return False
 
+    def renew(self, connection: sa.Connection) -> None:
+        """A file lock does not depend on a connection."""
+
     def release(self) -> None:
         """Let the next driver in."""
         if self._descriptor >= 0:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+LEASE_CLASS = 0x414B
+"""First key of our advisory locks; the campaign's id is the second. Rules lock with one key: another space."""
+
+
+class PostgresLease:
+    """An advisory lock of the writing connection's session; the server frees it when the session ends.
+
+    Raises:
+        CampaignLockedError: another session holds it.
+    """
+
+    def __init__(self, connection: sa.Connection, campaign_id: int, campaign: str) -> None:
+        self._id, self._campaign = campaign_id, campaign
+        self.renew(connection)
+
+    def renew(self, connection: sa.Connection) -> None:
+        """Take the lock for this session (which may hold it already)."""
+        name = f"agentkit pid={os.getpid()} host={socket.gethostname()}"
+        connection.execute(sa.select(sa.func.set_config("application_name", name[:63], sa.false())))
+        free = sa.select(sa.func.pg_try_advisory_lock(LEASE_CLASS, self._id))
+        if not connection.execute(free).scalar_one():
+            raise CampaignLockedError(_locked_by(self._campaign, self._holder(connection)))
+
+    def _holder(self, connection: sa.Connection) -> str:
+        query = (
+            "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
+            "WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
+        )
+        name = connection.exec_driver_sql(query, (LEASE_CLASS, self._id)).scalar()
+        match = re.fullmatch(r"agentkit pid=(\d+) host=(.*)", str(name))
+        return json.dumps({"pid": match[1], "host": match[2]}) if match else ""
+
+    def release(self) -> None:
+        """Nothing to do: closing the connection has freed it."""
 
 
 def _locked_by(campaign: str, holder: str) -> str:

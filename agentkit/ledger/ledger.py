@@ -12,7 +12,7 @@ from agentkit.errors import LedgerError, SpecError, unknown
 from agentkit.ledger.campaign import CAMPAIGN, PROCEDURE, Campaign
 from agentkit.ledger.clock import now
 from agentkit.ledger.hypothesis import HYPOTHESIS, Hypothesis
-from agentkit.ledger.lease import FileLease
+from agentkit.ledger.lease import FileLease, PostgresLease
 from agentkit.ledger.query import query
 from agentkit.ledger.runs import RUN, Run, next_id
 from agentkit.ledger.store import Store
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from agentkit.ledger.store import Lease
 
 ROOT_BITS = 128
 MOST_HYPOTHESES = 10_000
@@ -42,7 +44,6 @@ class Ledger:
     def __init__(self, url: str | Path, *, readonly: bool = False) -> None:
         self.store = Store(url, readonly=readonly)
         self._open: dict[int, Campaign] = {}
-        self._leases: list[FileLease] = []
 
     @property
     def url(self) -> str:
@@ -52,9 +53,6 @@ class Ledger:
     def close(self) -> None:
         """Close the store and let other drivers in."""
         self.store.close()
-        for lease in self._leases:
-            lease.release()
-        self._leases.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -111,9 +109,15 @@ class Ledger:
         return self._open[row["id"]]
 
     def _take_lease(self, campaign: int, key: str) -> None:
-        if not self.store.readonly and self.store.path is not None:
-            path = self.store.path
-            self._leases.append(FileLease(path.with_name(f"{path.name}.{campaign}.lock"), key))
+        if self.store.readonly:
+            return
+        lease: Lease
+        if (path := self.store.path) is not None:
+            lease = FileLease(path.with_name(f"{path.name}.{campaign}.lock"), key)
+        else:
+            with self.store.read() as connection:
+                lease = PostgresLease(connection, campaign, key)
+        self.store.leases.append(lease)
 
     def campaigns(self) -> list[CampaignRow]:
         """Every campaign of the store: how many there are is part of what a reader must know."""

@@ -303,7 +303,7 @@ class HoldoutQueryTable(Row, table=True):
     n: int = integer()
     query_sha256: str = text()
     guess: float = real()
-    answer: float | None = real(default=None, nullable=True)
+    answer: float = real()
     cost: int = integer()
 
 

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import LedgerError
-from agentkit.ledger.store import translated
+from agentkit.ledger import schema
+from agentkit.ledger.dberrors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 MOST_ROWS = 10_000
 MOST_SECONDS = 10.0
 MOST_BYTES = 10_000_000
-HIDDEN = ("campaign", "root_seed")
-"""Reads as NULL: who knows the root of an open campaign could try specs until the seeds please."""
-
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 
 
@@ -50,7 +48,7 @@ def _ask_sqlite(
     store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any], most_rows: int, most_seconds: float
 ) -> list[dict[str, Any]]:
     def authorize(action: int, table: str | None, column: str | None, *_: object) -> int:
-        if action == sqlite3.SQLITE_READ and (table, column) == HIDDEN:
+        if action == sqlite3.SQLITE_READ and (table, column) == schema.ROOT:
             return sqlite3.SQLITE_IGNORE
         return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
 
@@ -72,21 +70,32 @@ def _ask_sqlite(
 
 def _reason(error: Exception, most_seconds: float) -> str:
     text = str(error)
-    if "interrupted" in text:
+    if "interrupted" in text or "statement timeout" in text:
         return f"the query ran longer than {most_seconds:g} s and was stopped; narrow it with WHERE or LIMIT"
-    if "not authorized" in text or "prohibited" in text or "one statement" in text:
+    if any(
+        word in text
+        for word in ("not authorized", "prohibited", "one statement", "multiple commands", "read-only")
+    ):
         return f"only one SELECT is allowed here ({text}); nothing was run"
-    return f"the query cannot be answered: {text}"
+    if "permission denied" in text:
+        return "a column of this table is hidden (campaign.root_seed): name the columns you want"
+    return f"the query cannot be answered: {text.splitlines()[0]}"
 
 
 def _ask_postgres(
     store: Store, sql: str, parameters: Sequence[Any] | Mapping[str, Any], most_rows: int, most_seconds: float
 ) -> list[dict[str, Any]]:
-    with store.engine.connect() as connection, translated(store.url), connection.begin():
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(most_seconds * 1000)}")
-        result = connection.exec_driver_sql(
-            sql, dict(parameters) if isinstance(parameters, dict) else tuple(parameters)
-        )
-        rows = [dict(row) for row in result.mappings().fetchmany(most_rows + 1)]
-    return [row | dict.fromkeys(HIDDEN[1:] if HIDDEN[1] in row else (), None) for row in rows]
+    with store.read() as shared:
+        driver = shared.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    import psycopg
+
+    try:
+        with psycopg.connect(driver) as connection, connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute(f"SET LOCAL statement_timeout = {int(most_seconds * 1000)}")
+            cursor.execute(f"SET LOCAL ROLE {schema.READER}")  # may not see the root
+            cursor.execute(sql, parameters or None, prepare=True)  # prepared: one statement only
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(most_rows + 1)]
+    except psycopg.Error as error:
+        raise LedgerError(_reason(error, most_seconds)) from None

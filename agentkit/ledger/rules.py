@@ -196,9 +196,9 @@ def _keys(table: sa.Table) -> list[tuple[str, ...]]:
 
 
 def _taken(table: str, key: tuple[str, ...]) -> Case:
-    match = " AND ".join(f'old."{c}" = NEW."{c}"' for c in key)
+    match = " AND ".join(f'taken."{c}" = NEW."{c}"' for c in key)
     return Case(
-        f'EXISTS (SELECT 1 FROM "{table}" old WHERE {match})',  # noqa: S608 - names of our own tables
+        f'EXISTS (SELECT 1 FROM "{table}" taken WHERE {match})',  # noqa: S608 - names of our own tables
         f"{table} is append-only ({', '.join(key)} is taken)",
     )
 

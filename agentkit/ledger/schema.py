@@ -20,6 +20,10 @@ VERSION_TABLE = sa.Table(
 )
 
 
+READER = "agentkit_reader"
+"""PostgreSQL role that may read everything but a campaign's root seed."""
+
+
 def bring_up(connection: sa.Connection, *, readonly: bool) -> None:
     """Make the tables in an empty database, migrate an older one, and refuse anything else.
 
@@ -63,3 +67,21 @@ def _create(connection: sa.Connection, *, readonly: bool) -> None:
     VERSION_TABLE.create(connection)
     connection.execute(VERSION_TABLE.insert().values(version_num=REVISIONS[-1]))
     rules.install(connection)
+    if connection.dialect.name == "postgresql":
+        grant_reader(connection)
+
+
+def grant_reader(connection: sa.Connection) -> None:
+    """Make the reading role where it is missing, and let it read every column but the root."""
+    exists = connection.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (READER,)).first()
+    if exists is None:
+        connection.exec_driver_sql(f"CREATE ROLE {READER} NOLOGIN")
+    connection.exec_driver_sql(f"GRANT {READER} TO CURRENT_USER")
+    for model in models.ALL:
+        table = models.table(model)
+        shown = ", ".join(f'"{c.name}"' for c in table.columns if (table.name, c.name) != ROOT)
+        connection.exec_driver_sql(f'GRANT SELECT ({shown}) ON "{table.name}" TO {READER}')
+
+
+ROOT = ("campaign", "root_seed")
+"""Who knows the root of an open campaign could try specs until the seeds please."""

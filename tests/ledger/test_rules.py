@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from agentkit.errors import RuleViolation
 from agentkit.ledger import Ledger, Spec, models, rules
-from agentkit.ledger.store import translated
-from tests.ledger.conftest import build, confirm, work
+from agentkit.ledger.dberrors import translated
+from tests.ledger.conftest import DIALECTS, build, confirm, toy_plugins, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,9 +64,31 @@ class Attacker:
         return caught.value.code
 
 
-@pytest.fixture
-def attacker(ledger: Ledger, plugins: Plugins) -> Iterator[Attacker]:
+@pytest.fixture(scope="module", params=DIALECTS)
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacker]:
     """A store with a row in every table: H1 closed with a verdict, H2 frozen with a run in flight, H3 a draft."""
+    sqlite = request.param == "sqlite"
+    url = (
+        tmp_path_factory.mktemp("world") / "lab.db"
+        if sqlite
+        else request.getfixturevalue("new_postgres_url")()
+    )
+    with Ledger(url) as ledger:
+        found = build_world(ledger, toy_plugins())
+        yield found
+        found.engine.dispose()
+        assert ledger.verify().hypotheses == 3  # all those attacks left no trace
+
+
+@pytest.fixture
+def attacker(world: Attacker) -> Iterator[Attacker]:
+    """Checks after each attack that no row came or went."""
+    before = {table: world.count(table) for table in TABLES}
+    yield world
+    assert {table: world.count(table) for table in TABLES} == before
+
+
+def build_world(ledger: Ledger, plugins: Plugins) -> Attacker:
     from agentkit.ledger import Artifact
     from agentkit.ledger.values import UnitOutcome
 
@@ -82,26 +104,11 @@ def attacker(ledger: Ledger, plugins: Plugins) -> Iterator[Attacker]:
     campaign.start_confirm(open_one, 5)
     campaign.verdicts()
     campaign.decide("planner", "explore", {"why": "curious"})
-    with ledger.store.write() as connection:
-        holdout = {
-            "id": 1,
-            "campaign": 1,
-            "set_sha256": "aa",
-            "method": "sparse",
-            "threshold": 0.05,
-            "tau": 0.01,
-            "budget": 1,
-        }
-        connection.execute(models.table(models.HoldoutTable).insert(), holdout)
-        asked = {"id": 1, "holdout": 1, "n": 1, "query_sha256": "bb", "guess": 0.5, "answer": 0.4, "cost": 1}
-        connection.execute(models.table(models.HoldoutQueryTable).insert(), asked)
+    campaign.holdout("aa", budget=1).ask("bb", mean=0.4, guess=0.9)
     found = Attacker(ledger)
     draft = found.row("hypothesis") | {"id": DRAFT, "ordinal": 3, "spec_sha256": "cc", "state": "draft"}
     found.insert("hypothesis", draft | {"frozen_at": None, "closed_at": None, "close_reason": None})
-    before = {table: found.count(table) for table in TABLES}
-    yield found
-    assert {table: found.count(table) for table in TABLES} == before
-    found.engine.dispose()
+    return found
 
 
 def test_every_table_of_the_world_has_a_row(attacker: Attacker) -> None:

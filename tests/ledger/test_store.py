@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentkit.errors import CampaignLockedError, LedgerError
-from agentkit.ledger import Ledger
+from agentkit.ledger import Ledger, places
 from agentkit.ledger import store as store_module
 from agentkit.ledger.store import Store
 from tests.ledger.conftest import build, confirm, outcomes_of, toy_plugins, work
@@ -105,7 +105,7 @@ def test_a_missing_folder_or_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_network_file_system_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_file_system", lambda _: "nfs4")
+    monkeypatch.setattr(places, "file_system", lambda _: "nfs4")
     with pytest.raises(LedgerError, match=r"network file system \(nfs4\).*use a local disk"):
         Ledger(path)
     assert not path.exists()
@@ -114,7 +114,7 @@ def test_a_network_file_system_is_refused(path: Path, monkeypatch: pytest.Monkey
 def test_the_file_system_of_a_path_is_known_on_linux() -> None:
     if not Path("/proc/self/mounts").exists():
         pytest.skip("only Linux says what is mounted where")
-    assert store_module._file_system(Path("/proc/self/x")) == "proc"
+    assert places.file_system(Path("/proc/self/x")) == "proc"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
