@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 OTHER = {"greater": "less", "less": "greater"}
 THAN = {"greater": "higher", "less": "lower"}
 QUANTITY = {"bounded_mean": "mean", "sign": "sign balance of", "sharp": "centre of"}
-"""What the estimate estimates: E[D], P(D>0) - P(D<0), the centre of symmetry of D."""
+"""What is claimed about: E[D], P(D>0) - P(D<0), the centre of symmetry of D."""
+ESTIMATE = {
+    "bounded_mean": "estimate",
+    "sign": "share up less share down",
+    "sharp": "centre of the difference",
+}
+"""What the estimate is, where it is not simply the mean difference."""
 
 
 def claim_line(finding: Finding) -> Inline:
@@ -91,7 +97,7 @@ def sentence(finding: Finding) -> Inline:
     if finding.label == "invalid":
         why = f" (reason {finding.reason}, {counted}): nothing may be concluded about whether "
         return text(label("invalid"), why, claim_line(finding), ".")
-    numbers = f" (estimate {estimate}, interval {ends}, {counted})."
+    numbers = f" ({ESTIMATE[finding.test]} {estimate}, interval {ends}, {counted})."
     return text(label(finding.label), ": ", _meaning(finding), numbers)
 
 

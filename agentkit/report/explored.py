@@ -21,7 +21,7 @@ from agentkit.report.exploration import (
 )
 from agentkit.report.facts import canonical
 from agentkit.report.head_map import head_map
-from agentkit.report.numbers import NONE, decimals_for, fixed, interval
+from agentkit.report.numbers import NONE, decimals_for, fixed, interval, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -118,6 +118,14 @@ def _head_picture(
     units = sorted({row.units for row in rows if row.condition in sites.values()})
     n = f"{units[0]}" if len(units) == 1 else f"{units[0]} to {units[-1]}"
     how = text(" (", code(variant), ")") if variant else ()
+    spread = [
+        row.half_width for row in rows if row.condition in sites.values() and row.half_width is not None
+    ]
+    doubt = (
+        f" Median half-width of a cell's 95 % Student-t interval over units: {number(statistics.median(spread), 2)}."
+        if spread
+        else ""
+    )
     marked = " Outlined heads carry a hypothesis, tested on other seeds; its verdict is in the table above."
     return Picture(
         name,
@@ -125,7 +133,7 @@ def _head_picture(
         f"Layer by head map of the mean difference in {metric} to baseline {variant}".strip() + ".",
         text(
             f"Exploratory, {run.ref}, {n} units a head: mean over units of ", code(metric),
-            " with the head perturbed", how, f" minus baseline.{marked if tested else ''}",
+            " with the head perturbed", how, f" minus baseline.{doubt}{marked if tested else ''}",
         ),
         min_width=600,
     )  # fmt: skip

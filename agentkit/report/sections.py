@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agentkit import __version__
 from agentkit.report import explored
 from agentkit.report.canvas import drawn
-from agentkit.report.claims import claim_line, numbers_of, sentence, where_line
+from agentkit.report.claims import ESTIMATE, claim_line, numbers_of, sentence, where_line
 from agentkit.report.document import (
     Block,
     Bullets,
@@ -119,12 +119,13 @@ def _summary(findings: Sequence[Finding]) -> Inline:
 
 def _verdict_row(finding: Finding) -> tuple[Inline, ...]:
     estimate, ends = numbers_of(finding)
+    unit = () if finding.test == "bounded_mean" else (" ", faint(text(ESTIMATE[finding.test])))
     return (
         text(code(finding.ref)),
         text(label(finding.label), " ", faint(text(finding.reason.replace("_", " ")))),
         text(claim_line(finding), " ", faint(where_line(finding))),
         text(str(finding.units), " ", faint(text(f"{finding.failed} failed"))),
-        text(estimate),
+        text(estimate, *unit),
         text(ends),
     )
 

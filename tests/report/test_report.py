@@ -183,7 +183,7 @@ def test_a_hypothesis_without_any_unit_is_reported_without_an_estimate(store, tm
     section = _section(
         write_report(world.campaign, tmp_path, planner="none").markdown.read_text(), "Verdicts"
     )
-    assert "| 0 (0 failed) | – | \\[−1.0, 1.0\\] |" in section
+    assert "| 0 (0 failed) | – (share up less share down) | \\[−1.0, 1.0\\] |" in section
 
 
 def test_all_units_failed_is_reported_with_the_count(store, tmp_path):
