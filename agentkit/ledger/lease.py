@@ -61,8 +61,8 @@ class FileLease:
             self._descriptor = -1
 
 
-LEASE_CLASS = 0x414B
-"""First key of our advisory locks; the campaign's id is the second. Rules lock with one key: another space."""
+_SCHEMA = "SELECT oid::int FROM pg_namespace WHERE nspname = current_schema()"
+"""First key of our advisory locks, so that stores in two schemas do not meet; the campaign's id is the second."""
 
 
 class PostgresLease:
@@ -73,14 +73,15 @@ class PostgresLease:
     """
 
     def __init__(self, connection: sa.Connection, campaign_id: int, campaign: str) -> None:
-        self._id, self._campaign = campaign_id, campaign
+        self._id, self._campaign, self._schema = campaign_id, campaign, 0
         self.renew(connection)
 
     def renew(self, connection: sa.Connection) -> None:
         """Take the lock for this session (which may hold it already)."""
         name = f"agentkit pid={os.getpid()} host={socket.gethostname()}"
         connection.execute(sa.select(sa.func.set_config("application_name", name[:63], sa.false())))
-        free = sa.select(sa.func.pg_try_advisory_lock(LEASE_CLASS, self._id))
+        self._schema = connection.exec_driver_sql(_SCHEMA).scalar_one()
+        free = sa.select(sa.func.pg_try_advisory_lock(self._schema, self._id))
         if not connection.execute(free).scalar_one():
             raise CampaignLockedError(_locked_by(self._campaign, self._holder(connection)))
 
@@ -89,7 +90,7 @@ class PostgresLease:
             "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
             "WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
         )
-        name = connection.exec_driver_sql(query, (LEASE_CLASS, self._id)).scalar()
+        name = connection.exec_driver_sql(query, (self._schema, self._id)).scalar()
         match = re.fullmatch(r"agentkit pid=(\d+) host=(.*)", str(name))
         return json.dumps({"pid": match[1], "host": match[2]}) if match else ""
 

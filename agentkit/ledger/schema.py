@@ -77,6 +77,9 @@ def grant_reader(connection: sa.Connection) -> None:
     if exists is None:
         connection.exec_driver_sql(f"CREATE ROLE {READER} NOLOGIN")
     connection.exec_driver_sql(f"GRANT {READER} TO CURRENT_USER")
+    own = connection.exec_driver_sql("SELECT current_schema()").scalar_one()
+    quoted = connection.dialect.identifier_preparer.quote(own)
+    connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {quoted} TO {READER}")
     for model in models.ALL:
         table = models.table(model)
         shown = ", ".join(f'"{c.name}"' for c in table.columns if (table.name, c.name) != ROOT)
