@@ -13,6 +13,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     from agentkit_input_noise.attack_tool import noise_attack
     from agentkit_input_noise.bounds_tool import noise_bounds
     from agentkit_input_noise.certify_tool import noise_certify
+    from agentkit_input_noise.detect_tool import noise_detect
     from agentkit_input_noise.image_tool import noise_image
     from agentkit_input_noise.slots_tool import noise_slots
     from agentkit_input_noise.text_tool import noise_text
@@ -23,6 +24,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     register(noise_certify)
     register(noise_attack)
     register(noise_bounds)
+    register(noise_detect)
 
 
 @hookimpl

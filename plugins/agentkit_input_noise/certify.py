@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import stats
 
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import classify, curve_files, smoothing
@@ -234,7 +233,7 @@ def write(ctx: Context, params: Certify, table: Measurements) -> None:
     levels = table.array("certified")
     rows = []
     for radius, column in zip(radii, levels.T, strict=True):
-        half = float(stats.t.ppf(0.975, len(column) - 1) * column.std(ddof=1) / math.sqrt(len(column)))
+        half = curve_files.t_half_width(column)
         mean = float(column.mean())
         rows.append(
             {

@@ -116,13 +116,13 @@ def ready_made(
         for b in kinds[i + 1 :]:
             claims.append((f"area of {a} minus {b}", area_difference(a, b, strengths), "two_sided"))
     return [
-        _row(name, contrast, toward, metric, low, high, levels)
+        row(name, contrast, toward, metric, low, high, levels)
         for name, contrast, toward in claims
         if all(c in levels for c in contrast)
     ]
 
 
-def _row(
+def row(
     name: str,
     contrast: Contrast,
     direction: str,
@@ -131,6 +131,7 @@ def _row(
     high: float,
     levels: Mapping[str, float],
 ) -> dict[str, Any]:
+    """One claim as JSON: what the exploration showed, and the least number of units it would cost."""
     shift = value(contrast, levels)
     toward = direction if direction != "two_sided" else ("greater" if shift > 0 else "less")
     return {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from agentkit import BASELINE
+from agentkit_input_noise import contrasts
 from agentkit_input_noise.contrasts import ready_made
 from agentkit_input_noise.dose_response import Curve, describe
 from agentkit_input_noise.sweep import CHANCE, name_of
@@ -106,6 +107,22 @@ def _measured_strength(table: Measurements, sweep: Sweep) -> list[dict[str, Any]
     ]
 
 
+def claim(
+    name: str, contrast: dict[str, float], direction: str, metric: Metric, levels: dict[str, float]
+) -> dict[str, Any]:
+    """One row of `contrasts.json` for a bounded metric."""
+    assert metric.low is not None  # noqa: S101 - callers pass bounded metrics
+    assert metric.high is not None  # noqa: S101
+    return contrasts.row(name, contrast, direction, metric.name, metric.low, metric.high, levels)
+
+
+def t_half_width(column: NDArray[np.float64]) -> float:
+    """Half of the 95 % t interval of a mean over units, shape (units,)."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, len(column) - 1) * column.std(ddof=1) / np.sqrt(len(column)))
+
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette: told apart by people who do not see all colours."""
 
@@ -132,6 +149,23 @@ def draw_band(
         axes.fill_between(xs, low, high, color=COLOURS[0], alpha=0.2, lw=0)
         axes.plot(xs, ys, "o-", ms=3.5, lw=1.2, color=COLOURS[0], label=label)
         axes.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
+        axes.legend(frameon=False, fontsize=7)
+    return text.getvalue()
+
+
+def draw_detection(rows: Sequence[dict[str, Any]], strengths: Sequence[float], kinds: Sequence[str]) -> str:
+    """AUROC by size, attack and controls side by side, as SVG text."""
+    at = {row["condition"]: row for row in rows}
+    with svg_figure(1) as (panels, text):
+        axes = panels[0]
+        for colour, kind in zip(COLOURS, kinds, strict=False):
+            found = [at[name_of(kind, s)] for s in sorted(strengths)]
+            axes.errorbar(
+                sorted(strengths), [r["auroc"] for r in found], yerr=[r["half_width_95"] for r in found], fmt="o-",
+                ms=3.5, lw=1.2, color=colour, label=f"{kind} (mean, 95 % over units)",
+            )  # fmt: skip
+        axes.axhline(0.5, color="0.6", lw=0.8, ls=":", label="no detection")
+        axes.set(xlabel="L-inf size", ylabel="AUROC", ylim=(0.3, 1.02))
         axes.legend(frameon=False, fontsize=7)
     return text.getvalue()
 

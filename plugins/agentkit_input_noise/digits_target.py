@@ -1,4 +1,4 @@
-"""The target scheme `digits:`: nothing after the colon is the data set, `cnn` a network trained on it."""
+"""The target scheme `digits:`: the data set, `digits:cnn` and `digits:score`: networks trained on it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from agentkit.errors import TargetError, unknown
 if TYPE_CHECKING:
     from pathlib import Path
 
-KNOWN = ("", "cnn")
+KNOWN = ("", "cnn", "score")
 
 
-def _file() -> Path:
+def _file(rest: str) -> Path:
     import torch
 
-    from agentkit_input_noise import digits, trained
+    from agentkit_input_noise import digits, noise_predictor, trained
 
     data = digits.load_digits()
-    recipe = {"model": "digits:cnn 1", "digits": data.sha256, "torch": torch.__version__}
-    return trained.model_file("digits-cnn", recipe, lambda: {**digits.train(data)})
+    recipe = {"model": f"digits:{rest} 1", "digits": data.sha256, "torch": torch.__version__}
+    if rest == "cnn":
+        return trained.model_file("digits-cnn", recipe, lambda: {**digits.train(data)})
+    images = data.images[list(data.train)]
+    return trained.model_file("digits-score", recipe, lambda: {**noise_predictor.train(images)})
 
 
 def _require_known(rest: str) -> None:
@@ -33,14 +36,18 @@ def fingerprint(rest: str) -> str:
     from agentkit_input_noise import digits, trained
 
     _require_known(rest)
-    return trained.file_sha256(_file()) if rest else digits.load_digits().sha256
+    return trained.file_sha256(_file(rest)) if rest else digits.load_digits().sha256
 
 
 @agentkit.target("digits", fingerprint=fingerprint)
 def digits(rest: str, device: str) -> Any:
-    """`digits:` are 1,797 labelled 8 x 8 digits (500 for tests); `digits:cnn` a small net trained on them under noise."""
+    """Digits of scikit-learn, 8 x 8 pixels, 500 for tests; `digits:cnn` classifies, `digits:score` denoises them."""
     from agentkit_input_noise import trained
     from agentkit_input_noise.digits import load_digits, trained_network
+    from agentkit_input_noise.noise_predictor import trained_predictor
 
     _require_known(rest)
-    return trained_network(trained.read(_file()), device) if rest else load_digits()
+    if not rest:
+        return load_digits()
+    build = trained_network if rest == "cnn" else trained_predictor
+    return build(trained.read(_file(rest)), device)

@@ -1,0 +1,166 @@
+"""EPS-MMD and its simpler relatives, with matched-size controls: the kernel of `noise.detect`.
+
+After Zhang et al., EPS-AD (ICML 2023): the expected perturbation score of an image is compared with those
+of clean training images by a kernel distance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+
+from agentkit import BASELINE, Measurements
+from agentkit_input_noise import attacked, classify, curve_files
+from agentkit_input_noise.attack_tool import Attack
+from agentkit_input_noise.attacked import CONTROLS
+from agentkit_input_noise.noise_predictor import scores_of, times_up_to
+from agentkit_input_noise.sweep import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from agentkit import Context, Metric, Unit
+    from agentkit_input_noise.detect_tool import Detect
+
+METRICS = ("auroc", "accuracy")
+REFERENCE_ITEMS = 500
+REFERENCE_SEED = 20_234
+LAST_TIME = 0.1
+SINGLE_TIME = 0.05
+BANDWIDTHS = (-2, -1, 0, 1, 2)
+"""Powers of two by which the median squared distance is scaled; the kernel is their mean."""
+
+ROWS = 64
+
+_REFERENCES: WeakKeyDictionary[Any, dict[tuple[int, int], Reference]] = WeakKeyDictionary()
+
+
+class Reference:
+    """Expected scores of clean train images, and how far a score lies from them.
+
+    Args:
+        scores: shape (reference items, pixels).
+    """
+
+    def __init__(self, scores: Tensor) -> None:
+        self._scores = scores.double()
+        between = torch.cdist(self._scores, self._scores) ** 2
+        self._median = float(between[between > 0].median())
+        self._self_similarity = float(self._kernel(between).mean())
+
+    def distance(self, scores: Tensor) -> NDArray[np.float64]:
+        """Squared kernel distance of each single score from the reference, 1 + k(R, R) - 2 k(x, R), shape (items,)."""
+        across = torch.cdist(scores.double(), self._scores) ** 2
+        found: NDArray[np.float64] = (
+            1 + self._self_similarity - 2 * self._kernel(across).mean(dim=1)
+        ).numpy()
+        return found
+
+    def _kernel(self, squared: Tensor) -> Tensor:
+        return torch.stack([(-squared / (self._median * 2.0**j)).exp() for j in BANDWIDTHS]).mean(dim=0)
+
+
+def measure(params: Detect, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]) -> Measurements:
+    """All conditions on all units; see the tool's docstring."""
+    classifier, data, predictor = ctx.target(params.target), ctx.target(params.data), ctx.target(params.score)
+    kinds = (params.attack, *CONTROLS)
+    conditions = [c for c in [BASELINE, *(name_of(k, e) for k in kinds for e in params.eps)] if ctx.wants(c)]
+    attack = Attack(kind=params.attack, eps=params.eps, items=params.items)
+    values = np.zeros((len(METRICS), len(units), len(conditions)))
+    for u, unit in enumerate(units):
+        images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
+        if u == 0:
+            classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
+        moved = {BASELINE: images}
+        for eps in params.eps:
+            if any(ctx.wants(name_of(kind, eps)) for kind in kinds):
+                variants = attacked.perturbed(attack, unit, classifier, data, images, labels, eps, ctx.device)
+                moved |= {name_of(kind, eps): x for kind, x in variants.items()}
+        score = detector_of(params, predictor, data, unit)
+        clean = score(images)
+        for c, name in enumerate(conditions):
+            outputs = classify.logits(classifier, moved[name], ctx.device, ctx.batch)
+            right = float((outputs.argmax(dim=1) == labels).double().mean())
+            values[:, u, c] = (auroc(clean, score(moved[name])), right)
+        ctx.progress(u + 1, len(units))
+    table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    write(ctx, params, table, metrics)
+    return table
+
+
+def auroc(clean: NDArray[np.float64], perturbed: NDArray[np.float64]) -> float:
+    """Share of pairs in which the perturbed image scores higher, ties counting half (Mann and Whitney)."""
+    ranks = rankdata(np.concatenate([perturbed, clean]))
+    n, m = len(perturbed), len(clean)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def detector_of(params: Detect, predictor: nn.Module, data: Any, unit: Unit) -> Any:
+    """The unit's detector: a function from images to one number an image, larger for stranger ones."""
+    pixels = data.images[0].numel()
+    times = (
+        torch.tensor([SINGLE_TIME])
+        if params.detector == "single_score"
+        else times_up_to(LAST_TIME, params.times)
+    )
+    noise = torch.randn(
+        (params.draws, len(times), pixels), generator=unit.torch_generator("noise.detect.score")
+    )
+
+    def length(images: Tensor) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = in_parts(predictor, images, noise, times).double().norm(dim=1).numpy()
+        return found
+
+    def distance(images: Tensor) -> NDArray[np.float64]:
+        return reference(predictor, data, params).distance(in_parts(predictor, images, noise, times))
+
+    return distance if params.detector == "eps_mmd" else length
+
+
+def reference(predictor: nn.Module, data: Any, params: Detect) -> Reference:
+    """Expected scores of the first clean train images under fixed noise, computed once per worker."""
+    known = _REFERENCES.setdefault(predictor, {})
+    key = (params.draws, params.times)
+    if key not in known:
+        images, _ = classify.pool(data, data.train[:REFERENCE_ITEMS])
+        generator = torch.Generator().manual_seed(REFERENCE_SEED)
+        noise = torch.randn((params.draws, params.times, images[0].numel()), generator=generator)
+        known[key] = Reference(in_parts(predictor, images, noise, times_up_to(LAST_TIME, params.times)))
+    return known[key]
+
+
+@torch.no_grad()
+def in_parts(predictor: nn.Module, images: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+    """Expected scores, a fixed number of images at a time (short parts are padded with their first image)."""
+    done = []
+    for part in torch.split(images, ROWS):
+        full = torch.cat([part, part[:1].expand(ROWS - len(part), *part.shape[1:])])
+        done.append(scores_of(predictor, full, noise, times)[: len(part)])
+    return torch.cat(done)
+
+
+def write(ctx: Context, params: Detect, table: Measurements, metrics: Sequence[Metric]) -> None:
+    """Store AUROC with an interval over units beside both controls, and the claims worth registering."""
+    if ctx.conditions is not None or len(table.units) < curve_files.LEAST_UNITS:
+        return
+    rows = []
+    for name in table.conditions:
+        column = table.column("auroc", name)
+        half = float(curve_files.t_half_width(column))
+        rows.append({"condition": name, "auroc": float(column.mean()), "half_width_95": half,
+                     "accuracy": float(table.column("accuracy", name).mean())})  # fmt: skip
+    ctx.artifact("detection.json", rows)
+    levels = {name: float(table.column("auroc", name).mean()) for name in table.conditions}
+    ctx.artifact("contrasts.json", [
+        curve_files.claim(f"{name_of(params.attack, e)} beyond {name_of(control, e)}",
+                          {name_of(params.attack, e): 1.0, name_of(control, e): -1.0}, "greater", metrics[0], levels)
+        for e in params.eps for control in CONTROLS
+    ])  # fmt: skip
+    ctx.artifact("detection.svg", curve_files.draw_detection(rows, params.eps, (params.attack, *CONTROLS)))
