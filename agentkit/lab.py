@@ -11,7 +11,7 @@ from agentkit.agent.driver import Driver
 from agentkit.agent.scripted import confirm_all, explore_all, register_all
 from agentkit.agent.toolbox import Toolbox
 from agentkit.canon import sha256_of
-from agentkit.errors import AgentkitError, ConfigError
+from agentkit.errors import AgentkitError, ConfigError, ToolError
 from agentkit.ledger import Ledger
 from agentkit.plugins import load_plugins
 from agentkit.prompts import prompt
@@ -236,7 +236,10 @@ class Lab:
             "planner",
             {"planner": self._planner_name, "goal": goal, "prompt": PLAN_PROMPT, "sha256": template.sha256},
         )
-        return run_goal(model, toolbox, goal_message(goal, steps), template.fill())
+        text = run_goal(model, toolbox, goal_message(goal, steps), template.fill())
+        if toolbox.refusals and not any(run.answered() for run in toolbox.campaign.runs()):
+            raise ToolError(f"nothing could be run: {toolbox.refusals[0]}")
+        return text
 
     def _open_executor(self) -> Executor:
         if self._executor is None:

@@ -80,6 +80,7 @@ def _langchain_tool(toolbox: Toolbox, name: str, description: str, schema: dict[
         except AgentkitError as error:
             if error.exit_code == 3:  # a spent budget ends the session; the planner cannot mend it
                 raise
+            toolbox.refusals.append(str(error))
             content, status = str(error)[:300], "error"
         return ToolMessage(content, tool_call_id=call_id, name=to_wire(name), status=status)
 

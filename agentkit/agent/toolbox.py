@@ -76,9 +76,10 @@ class Toolbox:
         self._max_runs = max_runs
         self._runs_at_start = len(campaign.runs())
         self._notify = notify
-        self._lock = (
-            threading.Lock()
-        )  # calls of one turn arrive in parallel threads; the store has one writer
+        self.refusals: list[str] = []
+        """What planners were refused in this session, in order; the graph keeps it for the lab."""
+        # calls of one turn arrive in parallel threads; the store has one writer
+        self._lock = threading.Lock()
         self._started = {c["call_id"]: c for c in campaign.decisions("call_started")}
         self._answered = {c["call_id"]: c for c in campaign.decisions("call_answered")}
 

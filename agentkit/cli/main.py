@@ -48,6 +48,7 @@ StoreArgument = Annotated[
     str, typer.Argument(help="The ledger: a path or a database URL.", envvar="AGENTKIT_STORE")
 ]
 DEFAULT_STORE = "agentkit.db"
+INTERRUPTED = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -141,19 +142,21 @@ def doctor(as_json: JsonFlag = False) -> None:
 def main() -> None:
     """Run the command line; an error of ours becomes one line on stderr and its exit code."""
     try:
-        result = app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
     except AgentkitError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; what was recorded is kept", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's own usage errors
             print(f"error: {_usage_error(error)}", file=sys.stderr)
             sys.exit(2)
         raise
-    sys.exit(result if isinstance(result, int) else 0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _usage_error(error: Any) -> str:

@@ -152,10 +152,13 @@ def _summary(report: Event, events: Sequence[Event]) -> str:
     rows = (report.result or {}).get("verdicts", [])
     lines = [f"{row['verdict']}: {row['sentence']}" for row in rows]
     refused = [
-        f"not registered: {e.args['metric']} of {e.args['condition']} ({e.error})"
+        f"not registered: {e.args['metric']} of {e.args['condition']}, {e.args['direction']} ({e.error})"
         for e in events
         if e.name == "register" and e.error
     ]
+    failed = [
+        f"not explored: {e.args['tool']} ({e.error})" for e in events if e.name == "explore" and e.error
+    ]
     if not lines:
         lines = ["Nothing was registered: no condition moved the metric clearly, and none was clearly flat."]
-    return "\n".join([*lines, *refused, f"({SIGNATURE})"])
+    return "\n".join([*lines, *refused, *failed, f"({SIGNATURE})"])
