@@ -1,4 +1,4 @@
-"""Null laws and helpers shared by the tests of this folder."""
+"""Null laws and stream builders shared by the tests of this folder."""
 
 import numpy as np
 
