@@ -44,13 +44,13 @@ def deterministic(wanted: bool) -> Iterator[None]:
 
 def reset_peak(device: str) -> None:
     """Start counting the device's peak memory anew."""
-    if device != "cpu" and (torch := _torch()) is not None:
+    if device != "cpu" and (torch := _torch()) is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_bytes(device: str) -> int:
     """Most device memory held since `reset_peak`; 0 on the CPU."""
-    if device == "cpu" or (torch := _torch()) is None:
+    if device == "cpu" or (torch := _torch()) is None or not torch.cuda.is_available():
         return 0
     return int(torch.cuda.max_memory_allocated(device))
 

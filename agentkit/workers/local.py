@@ -216,7 +216,8 @@ class LocalExecutor:
     def _on_event(self, event: Event) -> None:
         if event.kind == "started":
             with self._lock:
-                self._router.loaded(self._running[event.job_id][0], event)
+                job, worker, _ = self._running[event.job_id]
+                self._router.loaded(job, worker.name, event)
         elif event.kind == "end":
             with self._lock:
                 job, worker, _ = self._running.pop(event.job_id)

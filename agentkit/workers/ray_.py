@@ -371,7 +371,7 @@ class RayExecutor:
         if event.kind == "artifact":
             self._fetch(worker, event.data["file"])
         elif event.kind == "started":
-            self._router.loaded(job, event)
+            self._router.loaded(job, worker.name, event)
         elif event.kind == "units":
             worker.left -= set(event.data["units"])
         elif event.kind == "end":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agentkit.workers.job import JobSpec
 
 NAMESPACE = "agentkit"
+CONNECT_S = 10.0
 logger = logging.getLogger(__name__)
 
 
@@ -82,6 +84,7 @@ def start_cluster(cpus: int, object_store_bytes: int = 128 << 20) -> None:
         import ray
 
         ray.init(
+            address="local",  # never somebody else's cluster that happens to run here
             num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,
@@ -114,6 +117,7 @@ def join_cluster(address: str) -> None:
     Raises:
         WorkerError: nobody answers at this address, or the token is wrong.
     """
+    _require_listener(address)
     import ray
 
     try:
@@ -123,6 +127,21 @@ def join_cluster(address: str) -> None:
             f"no Ray cluster at {address} ({type(error).__name__}: {_first_line(error)}). Start one with "
             "`ray start --head`, and set RAY_AUTH_MODE and RAY_AUTH_TOKEN as it has them"
         ) from error
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself waits for minutes where nobody listens; a refused connection says so at once."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise WorkerError(
+            f"workers.address {address!r}: write HOST:PORT of the head node, for example head:6379"
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise WorkerError(
+            f"no Ray cluster at {address} ({error}). Start one there with: ray start --head --port={port}"
+        ) from None
 
 
 def alive_nodes() -> list[Node]:

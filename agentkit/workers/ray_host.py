@@ -43,7 +43,7 @@ class Host:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._worker = Supervisor(
-            given["name"],
+            f"{given['name']}@{_node()}",
             ChildSetup(
                 modules=tuple(given["modules"]),
                 artifacts=self._folder,
@@ -101,3 +101,10 @@ class Host:
         except queue.Empty:
             pass
         return json.dumps({"events": events, "info": self._worker.info().model_dump(mode="json")})
+
+
+def _node() -> str:
+    """The first letters of the node's id, so that events say where they come from."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())[:6]

@@ -50,12 +50,12 @@ class Router:
             return "start"
         return best
 
-    def loaded(self, job: JobSpec, event: Event) -> None:
+    def loaded(self, job: JobSpec, worker: str, event: Event) -> None:
         """Learn from a `started` event what loading its targets took."""
         targets = _targets(job)
-        if targets and event.worker and event.data["load_s"] > 0.01:
+        if targets and event.data["load_s"] > 0.01:
             self._load_s[targets] = _average(self._load_s.get(targets), event.data["load_s"])
-        self._warm[event.worker] = self._warm.get(event.worker, frozenset()) | set(targets)
+        self._warm[worker] = self._warm.get(worker, frozenset()) | set(targets)
 
     def ended(self, job: JobSpec, worker: str, event: Event) -> None:
         """Learn from an `end` event what a unit took, and what is warm now."""

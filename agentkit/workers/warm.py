@@ -11,6 +11,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import AgentkitError, TargetChangedError, TargetModifiedError, TargetUnavailableError
+from agentkit.workers import devices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -192,8 +193,8 @@ class WarmTargets:
         """After a job: drop what does not fit, keeping the most recently used one."""
         self._in_use = {next(reversed(self._warm))} if self._warm else set()
         self._evict()
-        if "torch" in sys.modules and self._device != "cpu":
-            sys.modules["torch"].cuda.empty_cache()
+        if self._device != "cpu":
+            devices.release()
 
     def fingerprints(self, uris: Mapping[str, str]) -> dict[str, str]:
         """Fingerprints of the warm ones among `uris`."""

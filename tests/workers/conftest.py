@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,26 @@ def run_jobs(executor, jobs, limit_s=60.0, while_running=None):
     return [Ran(collected[job.job_id]) for job in jobs]
 
 
+def finish(executor, jobs, most_attempts=3, limit_s=120.0, while_running=None):
+    """What the driver does: lost attempts again on the same seeds, one unit a job.
+
+    Returns the tables, and how often each unit had an outcome (1 each, unless something is wrong).
+    """
+    tables, outcomes, attempts = [], Counter(), 1
+    while jobs:
+        assert attempts <= most_attempts, f"lost {most_attempts} times: {[j.units for j in jobs]}"
+        again = []
+        for job, ran in zip(jobs, run_jobs(executor, jobs, limit_s, while_running), strict=True):
+            outcomes.update(u for e in ran.of("units") for u in e.data["units"])
+            tables += ran.tables()
+            missing = [u for u in job.units if u.index not in ran.outcomes()]
+            assert not missing or ran.status == "lost", ran.end
+            again += [job.only([u]) for u in missing]
+        attempts += 1
+        jobs = [j.model_copy(update={"attempt": attempts, "fence": attempts}) for j in again]
+    return tables, outcomes
+
+
 def run_job(executor, job, **options):
     return run_jobs(executor, [job], **options)[0]
 
@@ -102,6 +123,11 @@ def run_job(executor, job, **options):
 @pytest.fixture(scope="session")
 def run():
     return run_job
+
+
+@pytest.fixture(scope="session")
+def finish_all():
+    return finish
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +141,8 @@ def open_workers(tmp_path_factory):
     opened = []
 
     def open_(text="local:1", **config):
+        if text.startswith("ray"):
+            pytest.importorskip("ray", reason="the extra 'ray' is not installed")
         values = {**WorkersConfig.parse(text).model_dump(), "memory": 2 << 30, **config}
         executor = open_executor(
             WorkersConfig.from_mapping(values),
@@ -134,6 +162,9 @@ def local(open_workers):
     return open_workers("local:1")
 
 
-@pytest.fixture(scope="module", params=["inline", "local:1"])
+RAY = pytest.param("ray", marks=[pytest.mark.slow])  # seconds to start, half a gigabyte
+
+
+@pytest.fixture(scope="module", params=["inline", "local:1", RAY])
 def executor(request, open_workers):
     return open_workers(request.param)
