@@ -14,9 +14,10 @@ from agentkit import TargetLoader, Tool
 @agentkit.hookimpl
 def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     """Register `gene.*`."""
+    from agentkit_gene.simulation.score_tool import score
     from agentkit_gene.simulation.tools import TOOLS
 
-    for tool in TOOLS:
+    for tool in (*TOOLS, score):
         register(tool)
 
 

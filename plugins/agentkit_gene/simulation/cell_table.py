@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agentkit import BASELINE
 from agentkit.errors import MissingExtraError
-from agentkit.types import BASELINE
 from agentkit_gene.simulation.perturbation import parse_perturbation
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def cell_arrays(
         "is_control": np.repeat([n == CONTROL for n in names], per_condition),
         "var_names": np.array(network.names),
         **_noise_free_deltas(experiment, [n for n in names if n != CONTROL]),
-        "uns": np.array(json.dumps(_provenance(experiment, fingerprint, params), sort_keys=True)),
+        "uns": np.array([json.dumps(_provenance(experiment, fingerprint, params), sort_keys=True)]),
     }
 
 
@@ -107,7 +107,7 @@ def to_anndata(arrays: Mapping[str, np.ndarray]) -> Any:
         table.varm["delta"] = np.ascontiguousarray(arrays["delta"].T)
         table.uns["delta_condition"] = [str(n) for n in arrays["delta_condition"]]
     if "uns" in arrays:
-        table.uns["agentkit"] = str(arrays["uns"])
+        table.uns["agentkit"] = str(arrays["uns"][0])
     return table
 
 

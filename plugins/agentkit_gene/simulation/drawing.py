@@ -78,6 +78,25 @@ def _ticks(axes: Any, names: Sequence[str], *, axis: str) -> None:
         axes.set_yticks(places, labels, fontsize=7)
 
 
+def calibration(truth: Floats, predicted: Mapping[str, Floats]) -> Figure:
+    """Predicted against true change, one panel a predictor; a perfect one lies on the diagonal."""
+    names = list(predicted)
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure = _figure(2.5 * columns, 2.5 * rows + 0.3)
+    limit = 1.05 * float(max(np.abs(truth).max(), *(np.abs(p).max() for p in predicted.values()))) or 1.0
+    for i, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.plot([-limit, limit], [-limit, limit], color=GREY, linewidth=0.8)
+        axes.scatter(truth.ravel(), predicted[name].ravel(), s=5, color=COOL, alpha=0.35, linewidths=0)
+        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=7)
+    figure.supxlabel("true change of mean log(1+x)", fontsize=9)
+    figure.supylabel("predicted", fontsize=9)
+    return figure
+
+
 def network(net: Network, effect: Floats, title: str) -> Figure:
     """Genes in layers from masters to leaves, coloured by effect; arrows activate, bars repress."""
     places = _layered(net)

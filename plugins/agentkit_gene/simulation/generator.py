@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from agentkit.seeds import derive_seed
+from agentkit import derive_seed
 from agentkit_gene.simulation.errors import BadNetworkError
 from agentkit_gene.simulation.network import Edge, Gene, Network
 

@@ -104,7 +104,7 @@ class Model:
                 f"network {self.network.name!r} has no stable wild type (it oscillates); use physics leap or cle"
             )
         found = rest(self.deterministic(program), self.wild_type[program.gene], cyclic=self.network.cyclic)
-        if not found.settled:
+        if not found.settled.all():
             raise NoSteadyStateError("a perturbed network does not come to rest; use physics leap or cle")
         return found
 
@@ -132,7 +132,7 @@ def _derived(network: Network, layers: str) -> Model:
         filled = with_halves(network, halves)
         found = _wild_type(filled, layers, start)
         start = found.level
-        if not found.settled:
+        if not found.settled[0]:
             raise NoSteadyStateError(
                 f"network {network.name!r} has no stable wild type, so h cannot be derived; give h in the file"
             )
@@ -181,7 +181,7 @@ def _wild_type(network: Network, layers: str, start: Floats | None = None) -> Re
 
 
 def _modelled(network: Network, layers: str, found: Rest) -> Model:
-    return Model(network, layers, found.level, found.settled, found.last)
+    return Model(network, layers, found.level, bool(found.settled[0]), found.last)
 
 
 def _regulator_level(network: Network, layers: str, level: Floats) -> Floats:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from agentkit.types import BASELINE
+from agentkit import BASELINE
 from agentkit_gene.simulation.errors import BadPerturbationError, UnknownEdgeError
 
 if TYPE_CHECKING:

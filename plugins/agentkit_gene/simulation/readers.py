@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentkit import derive_seed
 from agentkit.errors import TargetUnavailableError
-from agentkit.seeds import derive_seed
 from agentkit_gene.simulation.boolean import network_of_rules
 from agentkit_gene.simulation.errors import BadNetworkError, UnsignedNetworkError
 from agentkit_gene.simulation.network import Edge, Gene, Network

@@ -19,6 +19,8 @@ from agentkit_gene.simulation.production import Production
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from agentkit_gene.simulation.program import Floats, Program
 
 REST = 1e-10
@@ -37,13 +39,13 @@ class Rest:
 
     Attributes:
         level: transcript level, (rows, types).
-        settled: False when the network still moved at the end (it oscillates); `level` is then the mean over
-            the second half of the integration.
-        last: the state at the end of the integration; equal to `level` when settled.
+        settled: per condition, False when it still moved at the end (it oscillates); its `level` is then the mean
+            over the second half of the integration.
+        last: the state at the end of the integration; equal to `level` where settled.
     """
 
     level: Floats
-    settled: bool
+    settled: NDArray[np.bool_]
     last: Floats
 
 
@@ -92,10 +94,6 @@ class Deterministic:
         gap = self.production(self.protein_at_rest(x)) - self.decay * x
         return torch.where(self._free, gap, torch.zeros_like(gap))
 
-    def at_rest(self, x: Tensor, tolerance: float) -> bool:
-        """Whether every row's residual is within `tolerance (1 + decay x)`."""
-        return bool((self.residual(x).abs() <= tolerance * (1 + self.decay * x.abs())).all())
-
     def production_jacobian(self, regulators: Tensor) -> Iterator[tuple[int, int, Tensor]]:
         """For every condition and type: (condition, type, d(scale P)/dy) over that condition's rows.
 
@@ -123,19 +121,20 @@ def rest(model: Deterministic, start: Floats, *, cyclic: bool) -> Rest:
     """Levels at rest reached from `start` (rows, types).
 
     Raises:
-        NoSteadyStateError: Newton ended at an unstable point; a network that merely keeps moving is returned
+        NoSteadyStateError: Newton ended at an unstable point; a condition that merely keeps moving is returned
             with `settled` False.
     """
     x = model.held(torch.as_tensor(start, dtype=torch.float64).clone())
     if not cyclic:
         return _iterated(model, x)
     state = torch.stack([x, model.protein_at_rest(x)]) if model.layered else x[None]
-    state, mean, settled = _integrate(model, state)
-    if not settled:
-        return Rest(mean[0].numpy(), False, model.held(state[0]).numpy())
-    polished = _newton(model, model.held(state[0]))
-    _require_stable(model, polished)
-    return Rest(polished.numpy(), True, polished.numpy())
+    state, mean = _integrate(model, state)
+    quiet = (model.slope(state).abs() <= SETTLED * (1 + state.abs())).all(0).all(1)
+    settled = np.array([bool(quiet[list(rows.values())].all()) for rows in model.program.row_of])
+    last = _newton(model, model.held(state[0]), settled)
+    _require_stable(model, last, settled)
+    level = torch.where(torch.as_tensor(settled[model.program.condition])[:, None], last, mean[0])
+    return Rest(level.numpy(), settled, last.numpy())
 
 
 def _iterated(model: Deterministic, x: Tensor) -> Rest:
@@ -144,7 +143,7 @@ def _iterated(model: Deterministic, x: Tensor) -> Rest:
         if torch.equal(new, x):
             break
         x = new
-    return Rest(x.numpy(), True, x.numpy())
+    return Rest(x.numpy(), np.ones(len(model.program.row_of), dtype=bool), x.numpy())
 
 
 _A = (
@@ -159,8 +158,8 @@ _A = (
 _ERROR = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 
 
-def _integrate(model: Deterministic, state: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Dormand & Prince 5(4), rtol 1e-6: (end state, mean over the second half, whether it came to rest)."""
+def _integrate(model: Deterministic, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Dormand & Prince 5(4), rtol 1e-6, until nothing moves or time is up: (end state, mean over the second half)."""
     horizon = TIMES_SLOWEST / float(min(model.decay.min(), model._lost.min()))
     t, step = 0.0, 0.1 / float(max(model.decay.max(), model._lost.max()))
     slope = model.slope(state)
@@ -180,9 +179,9 @@ def _integrate(model: Deterministic, state: Tensor) -> tuple[Tensor, Tensor, boo
                 measured += step
             t, state, slope = t + step, new, model.slope(new)
             if bool((slope.abs() <= SETTLED * (1 + state.abs())).all()):
-                return state, state, True
+                return state, state
         step *= min(5.0, max(0.2, 0.9 * max(worst, 1e-10) ** -0.2))
-    return state, area / max(measured, 1e-300), False
+    return state, area / max(measured, 1e-300)
 
 
 def _combined(weights: tuple[float, ...], stages: list[Tensor]) -> Tensor:
@@ -193,14 +192,18 @@ def _combined(weights: tuple[float, ...], stages: list[Tensor]) -> Tensor:
     return total
 
 
-def _newton(model: Deterministic, x: Tensor) -> Tensor:
+def _newton(model: Deterministic, x: Tensor, settled: NDArray[np.bool_]) -> Tensor:
+    """X with the rows of settled conditions polished until their residual vanishes."""
     rows = [sorted(r.values()) for r in model.program.row_of]
+    chosen = torch.as_tensor(settled[model.program.condition])[:, None]
     for _ in range(20):
-        gap = model.residual(x)
+        gap = torch.where(chosen, model.residual(x), torch.zeros_like(x))
         if bool((gap.abs() <= 0.01 * REST * (1 + model.decay * x)).all()):
             break
         new = x.clone()
         for c, t, jacobian in model.production_jacobian(model.protein_at_rest(x)):
+            if not settled[c]:
+                continue
             own = rows[c]
             gain = (
                 (model._made / model._lost)[own, 0] if model.layered else torch.ones(len(own), dtype=x.dtype)
@@ -208,9 +211,10 @@ def _newton(model: Deterministic, x: Tensor) -> Tensor:
             matrix = jacobian * gain - torch.diag(model.decay[own, 0])
             new[own, t] -= torch.linalg.solve(matrix, gap[own, t])
         x = model.held(new.clamp_min(0))
-    if not model.at_rest(x, REST):
+    gap = torch.where(chosen, model.residual(x), torch.zeros_like(x))
+    if not bool((gap.abs() <= REST * (1 + model.decay * x.abs())).all()):
         raise NoSteadyStateError(
-            f"the deterministic state does not converge (residual {float(model.residual(x).abs().max()):.2g}); use cle or leap"
+            f"the deterministic state does not converge (residual {float(gap.abs().max()):.2g}); use cle or leap"
         )
     return x
 
@@ -225,9 +229,11 @@ def full_jacobian(model: Deterministic, production: Tensor, rows: list[int]) -> 
     return torch.cat([top, bottom])
 
 
-def _require_stable(model: Deterministic, x: Tensor) -> None:
+def _require_stable(model: Deterministic, x: Tensor, settled: NDArray[np.bool_]) -> None:
     rows = [sorted(r.values()) for r in model.program.row_of]
     for c, t, production in model.production_jacobian(model.protein_at_rest(x)):
+        if not settled[c]:
+            continue
         largest = float(torch.linalg.eigvals(full_jacobian(model, production, rows[c])).real.max())
         if largest >= 0:
             raise NoSteadyStateError(

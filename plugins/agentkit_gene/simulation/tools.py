@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from agentkit import Context, Measurements, Metric, Params, Resources, Tool, Unit, tool
+from agentkit import Context, Metric, Params, Resources, Tool, Unit, tool
 from agentkit_gene.simulation.params import SimulationParams
+
+if TYPE_CHECKING:
+    from agentkit import Measurements  # noqa: TC004 - a tool evaluates the annotation of its params only
 
 VERSION = "1"
 CPU = Resources(cpus=1, gpus=0, memory=2 << 30)
