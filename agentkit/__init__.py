@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit import errors
 from agentkit.hookspecs import hookimpl
+from agentkit.seeds import derive_seed
 from agentkit.tools import Context, Params, TargetLoader, Tool, target, tool
 from agentkit.types import BASELINE, Metric, Resources, Unit
 
@@ -30,6 +31,7 @@ __all__ = [
     "TargetLoader",
     "Tool",
     "Unit",
+    "derive_seed",
     "errors",
     "hookimpl",
     "lab",

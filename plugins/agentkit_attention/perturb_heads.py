@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 import agentkit
-from agentkit import Context, Measurements, Metric, Unit
+from agentkit import Context, Metric, Unit
 from agentkit_attention.technique_table import TEXT_TECHNIQUES, technique_info
 
 
@@ -72,7 +72,7 @@ METRICS = [
 
 
 @agentkit.tool(name="attention.perturb_heads", metrics=METRICS, version="1", seconds_per_unit=2.0)
-def perturb_heads(params: PerturbHeads, units: Sequence[Unit], ctx: Context) -> Measurements:
+def perturb_heads(params: PerturbHeads, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Perturb attention heads one by one and measure how well the model still finds the right record.
 
     Each unit draws `n` records, a misspelt copy of each, and `candidates` records to choose from; queries and

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from agentkit import BASELINE
-from agentkit.measurements import Measurements
+from agentkit import BASELINE, Measurements
 from agentkit_weight.errors import InfeasibleBudgetError
 from agentkit_weight.hessian import Hessian, interval, rademacher
 from agentkit_weight.subject import subject_of

@@ -8,9 +8,8 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from agentkit import BASELINE
+from agentkit import BASELINE, Measurements
 from agentkit.errors import ParamError
-from agentkit.measurements import Measurements
 from agentkit_weight.errors import UnsupportedSiteError
 from agentkit_weight.sites import block_list
 from agentkit_weight.subject import subject_of

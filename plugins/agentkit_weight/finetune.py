@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from agentkit import BASELINE
-from agentkit.measurements import Measurements
+from agentkit import BASELINE, Measurements
 from agentkit_weight import zo_tagging
 from agentkit_weight.adapters import HEAD
 from agentkit_weight.branches import Dense

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from agentkit import BASELINE
-from agentkit.measurements import Measurements
+from agentkit import BASELINE, Measurements
 from agentkit_weight.adapters import HEAD
 from agentkit_weight.subject import Subject, load_trained, subject_of
 from agentkit_weight.task import Task, evaluation_mode
@@ -65,25 +64,33 @@ def grid_losses(
 ) -> NDArray[np.float64]:
     """Losses at centre + a axes[0] (+ b axes[1]), shape (grid,) or (grid, grid) with `a` first.
 
-    At a = b = 0 the centre itself is evaluated, so that its loss is the unperturbed one bit for bit.
+    At a = b = 0 the centre itself is evaluated, so that its loss is the unperturbed one bit for bit. The
+    matrices handed to `loss` are overwritten by the next point.
     """
+    scratch = {name: torch.empty_like(w) for name, w in centre.items()}
     if len(axes) == 1:
-        return np.array([_at(centre, axes[0], a, loss) for a in at])
+        return np.array([_at(centre, axes[0], a, loss, scratch) for a in at])
     out = np.zeros((len(at), len(at)))
     row = {name: torch.empty_like(w) for name, w in centre.items()}
     for i, a in enumerate(at):
         for name, w in centre.items():
             torch.add(w, axes[0][name], alpha=a, out=row[name])
-        out[i] = [_at(centre if a == 0 else row, axes[1], b, loss) for b in at]
+        out[i] = [_at(centre if a == 0 else row, axes[1], b, loss, scratch) for b in at]
     return out
 
 
 def _at(
-    centre: Mapping[str, Tensor], axis: Direction, size: float, loss: Callable[[Mapping[str, Tensor]], float]
+    start: Mapping[str, Tensor],
+    axis: Direction,
+    size: float,
+    loss: Callable[[Mapping[str, Tensor]], float],
+    scratch: Direction,
 ) -> float:
     if size == 0:
-        return loss(centre)
-    return loss({name: torch.add(w, axis[name], alpha=size) for name, w in centre.items()})
+        return loss(start)
+    for name, w in start.items():
+        torch.add(w, axis[name], alpha=size, out=scratch[name])
+    return loss(scratch)
 
 
 def filter_normalised(direction: Direction, weights: Mapping[str, Tensor]) -> Direction:

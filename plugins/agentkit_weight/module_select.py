@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from agentkit import BASELINE
+from agentkit import BASELINE, Measurements
 from agentkit.errors import ParamError
-from agentkit.measurements import Measurements
 from agentkit_weight.adapters import Adapter
 from agentkit_weight.branches import LowRank, PerturbContext
 from agentkit_weight.subject import subject_of

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agentkit import BASELINE
-from agentkit.measurements import Measurements
+from agentkit import BASELINE, Measurements
 from agentkit_weight.methods import make_method
 from agentkit_weight.task import Task, evaluation_mode
 from agentkit_weight.training import evaluate, train

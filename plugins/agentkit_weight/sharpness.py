@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from agentkit import BASELINE
-from agentkit.measurements import Measurements
+from agentkit import BASELINE, Measurements
 from agentkit_weight.branches import Dense
 from agentkit_weight.finetune import relative_noise
 from agentkit_weight.hessian import Hessian, hutchinson, interval, lanczos

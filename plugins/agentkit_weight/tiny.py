@@ -60,7 +60,8 @@ class TinyObjective:
     def value(self, step: int, worker: int, branches: Mapping[str, Branch]) -> tuple[Tensor, int]:
         """Mean cross-entropy with the branches added, and the number of rows."""
         x, labels = tiny_batch(self.seed + 1000 * worker + step, rows=self.rows)
+        weights = {name: w.to(self.dtype) for name, w in self._weights.items()}
         with PerturbContext(self.sites) as context:
             context.put("probe", branches)
-            logits = torch.func.functional_call(self.net, self._weights, (x.to(self.dtype),))
+            logits = torch.func.functional_call(self.net, weights, (x.to(self.dtype),))
         return functional.cross_entropy(logits, labels), self.rows

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from agentkit import BASELINE, Unit
+from agentkit import BASELINE, Measurements, Unit
 from agentkit.errors import ParamError
-from agentkit.measurements import Measurements
 from agentkit_weight import bytecode, zo_log
 from agentkit_weight.artifact_files import read_named
 from agentkit_weight.errors import LogMismatchError, ReplicaDivergedError

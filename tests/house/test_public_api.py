@@ -11,7 +11,7 @@ from agentkit.prompts import prompts
 
 PUBLIC = [
     "BASELINE", "Context", "Lab", "Measurements", "Metric", "Params", "Resources", "TargetLoader", "Tool", "Unit",
-    "errors", "hookimpl", "lab", "target", "tool",
+    "derive_seed", "errors", "hookimpl", "lab", "target", "tool",
 ]  # fmt: skip
 PROMPT_LOCK = Path(__file__).parent / "prompts.lock.json"
 
