@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,16 @@ from agentkit.errors import ParamError, PluginError, TargetError, unknown
 from agentkit.tools import TargetLoader, Tool, split_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 GROUP = "agentkit"
 OWN_DISTRIBUTION = "agentkit-perturb"
+REGISTRATION_HOOKS = (
+    "agentkit_register_tools",
+    "agentkit_register_targets",
+    "agentkit_register_planners",
+    "agentkit_register_commands",
+)
 logger = logging.getLogger(__name__)
 
 
@@ -136,8 +142,18 @@ def installed_plugins() -> Plugins:
     return load_plugins()
 
 
+@cache
+def installed_commands() -> dict[str, Command]:
+    """The commands that plugins add, by name; their tools are not imported for it, so `--help` stays quick."""
+    return load_plugins(hooks=("agentkit_register_commands",)).commands
+
+
 def load_plugins(
-    *, modules: Sequence[str] = (), allow: Iterable[str] | None = None, deny: Iterable[str] = ()
+    *,
+    modules: Sequence[str] = (),
+    allow: Iterable[str] | None = None,
+    deny: Iterable[str] = (),
+    hooks: Collection[str] = REGISTRATION_HOOKS,
 ) -> Plugins:
     """Load every installed plugin, and the named modules as plugins of their own.
 
@@ -145,6 +161,7 @@ def load_plugins(
         modules: import paths of modules that implement hooks (a script's own tools).
         allow: names to load; all when None. Applied before import: others are never imported.
         deny: names never to import.
+        hooks: the registration hooks to call; all unless said.
 
     Raises:
         PluginError: only when AGENTKIT_STRICT=1 and some plugin failed; otherwise see `Plugins.errors`.
@@ -155,19 +172,26 @@ def load_plugins(
     errors: list[LoadError] = []
     denied = set(deny) | set(filter(None, os.environ.get("AGENTKIT_DENY_PLUGINS", "").split(",")))
     allowed = None if allow is None else set(allow)
-    for name, distribution, version, load in [*_from_entry_points(), *_from_modules(modules)]:
-        if name in denied or (allowed is not None and name not in allowed):
+    for source in [*_from_entry_points(), *_from_modules(modules)]:
+        if source.name in denied or (allowed is not None and source.name not in allowed):
             continue
         try:
-            loaded.append(_load_one(manager, name, distribution, version, load, loaded))
+            loaded.append(_load_one(manager, source, loaded, hooks))
         except (Exception, SystemExit) as error:
-            errors.append(LoadError(name, distribution, _reason(error)))
+            errors.append(LoadError(source.name, source.distribution, _reason(error)))
     if errors and os.environ.get("AGENTKIT_STRICT") == "1":
         raise PluginError("; ".join(str(e) for e in errors))
     return Plugins(loaded, errors, manager)
 
 
-_Source = tuple[str, str, str, "Callable[[], Any]"]
+@dataclass(frozen=True)
+class _Source:
+    """Where a plugin comes from, before it is imported."""
+
+    name: str
+    distribution: str
+    version: str
+    load: Callable[[], Any]
 
 
 def _from_entry_points() -> list[_Source]:
@@ -176,38 +200,31 @@ def _from_entry_points() -> list[_Source]:
         return distribution != OWN_DISTRIBUTION, distribution, ep.name
 
     return [
-        (ep.name, ep.dist.name if ep.dist else "?", ep.dist.version if ep.dist else "?", ep.load)
+        _Source(ep.name, ep.dist.name if ep.dist else "?", ep.dist.version if ep.dist else "?", ep.load)
         for ep in sorted(entry_points(group=GROUP), key=key)
     ]
 
 
 def _from_modules(modules: Sequence[str]) -> list[_Source]:
-    return [(m, "local module", "0", lambda m=m: importlib.import_module(m)) for m in modules]  # type: ignore[misc]
+    return [_Source(m, "local module", "0", partial(importlib.import_module, m)) for m in modules]
 
 
-def _load_one(
-    manager: Any,
-    name: str,
-    distribution: str,
-    version: str,
-    load: Callable[[], Any],
-    others: Sequence[Plugin],
-) -> Plugin:
-    module = load()
-    manager.register(module, name=name)
+def _load_one(manager: Any, source: _Source, others: Sequence[Plugin], hooks: Collection[str]) -> Plugin:
+    module = source.load()
+    manager.register(module, name=source.name)
     try:
         for caller in manager.get_hookcallers(module) or ():
             if not caller.has_spec():
                 known = [h for h in vars(hookspecs) if h.startswith("agentkit_")]
                 raise PluginError(unknown("hook", caller.name, known))
-        return _registered(manager, name, distribution, version, module, others)
+        return _registered(manager, source, module, others, hooks)
     except BaseException:
         manager.unregister(module)
         raise
 
 
 def _registered(
-    manager: Any, name: str, distribution: str, version: str, module: Any, others: Sequence[Plugin]
+    manager: Any, source: _Source, module: Any, others: Sequence[Plugin], hooks: Collection[str]
 ) -> Plugin:
     """What one plugin registers, into a private list: nothing of it shows unless all of it is good."""
     tools: list[Tool] = []
@@ -237,10 +254,17 @@ def _registered(
         "agentkit_register_planners": register_planner,
         "agentkit_register_commands": register_command,
     }.items():
-        if hasattr(module, hook):
+        if hook in hooks and hasattr(module, hook):
             _hook_of(manager, hook, module)(register=register)
     plugin = Plugin(
-        name, distribution, version, module, tuple(tools), tuple(targets), tuple(planners), tuple(commands)
+        name=source.name,
+        distribution=source.distribution,
+        version=source.version,
+        module=module,
+        tools=tuple(tools),
+        targets=tuple(targets),
+        planners=tuple(planners),
+        commands=tuple(commands),
     )
     _refuse_taken_names(plugin, others)
     return plugin

@@ -165,9 +165,9 @@ def _usage_error(error: Any) -> str:
 
 
 def _plugin_commands() -> dict[str, Any]:
-    from agentkit.plugins import installed_plugins
+    from agentkit.plugins import installed_commands
 
-    return {n: c for n, c in installed_plugins().commands.items() if n not in BUILT_IN}
+    return {n: c for n, c in installed_commands().items() if n not in BUILT_IN}
 
 
 def _loaded(command: Any) -> Any:
