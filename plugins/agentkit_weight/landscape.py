@@ -55,7 +55,7 @@ def run(params: Landscape, units: Sequence[Unit], ctx: Context) -> Measurements:
     return table.build()
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def grid_losses(
     centre: Mapping[str, Tensor],
     axes: Sequence[Direction],
