@@ -145,9 +145,9 @@ class ChildProcess:
             self._signal_group(signal.SIGTERM)
             self.wait(grace_s)
         self._signal_group(signal.SIGKILL)
-        watch.kill_marked(MARK, self._mark)
+        strays = watch.kill_marked(MARK, self._mark)
         self._process.wait()
-        self._wait_for_group(_GONE_S)
+        self._wait_for_all(strays, _GONE_S)
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -163,10 +163,13 @@ class ChildProcess:
         while self.ended_by() is None and time.monotonic() < give_up:
             time.sleep(0.005)
 
-    def _wait_for_group(self, limit_s: float) -> None:
+    def _wait_for_all(self, strays: Sequence[int], limit_s: float) -> None:
         """A killed process holds its memory and devices a moment longer; the next child must find them free."""
         give_up = time.monotonic() + limit_s
-        while watch.session_members(self.pid, max_age_s=0) and time.monotonic() < give_up:
+        while time.monotonic() < give_up:
+            living = [p for p in watch.processes(max_age_s=0) if not p.zombie]
+            if not any(p.session == self.pid or p.pid in strays for p in living):
+                return
             time.sleep(0.005)
 
     def _signal_group(self, number: signal.Signals) -> None:

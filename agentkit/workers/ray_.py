@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import shutil
 import sys
 import tempfile
 import threading
@@ -81,6 +82,7 @@ class RayExecutor:
 
         self._ray = ray
         self._modules = tuple(modules)
+        self._own_artifacts = artifacts is None
         self._artifacts = artifacts or Path(tempfile.mkdtemp(prefix="agentkit-artifacts-"))
         self._store = ArtifactStore(self._artifacts)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -148,6 +150,8 @@ class RayExecutor:
         self._thread.join(grace_s + 30)
         if self._connected_here:
             self._ray.shutdown()
+        if self._own_artifacts:
+            shutil.rmtree(self._artifacts, ignore_errors=True)
 
     # the pump --------------------------------------------------------------------------------------------
 

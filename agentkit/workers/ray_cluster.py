@@ -178,7 +178,7 @@ def require_satisfiable(job: JobSpec, cpus: int, gpus: float, nodes: list[Node])
         return
     wants: list[tuple[float, str, str, float]] = [(cpus, "CPUs", "cpus", max(n.cpus for n in nodes))]
     wants += [(gpus, "GPUs", "gpus", max(n.gpus for n in nodes))]
-    wants += [(job.resources.memory, "bytes of memory", "memory", max(n.memory for n in nodes))]
+    wants += [(job.resources.memory / 2**30, "GiB", "memory", max(n.memory for n in nodes) / 2**30)]
     for need, what, field, most in wants:
         if need > most:
             raise UnsatisfiableError(
@@ -186,7 +186,7 @@ def require_satisfiable(job: JobSpec, cpus: int, gpus: float, nodes: list[Node])
                 f"Lower resources.{field} or add a node"
             )
     raise UnsatisfiableError(
-        f"{job.tool} needs {cpus} CPUs, {gpus:g} GPUs and {job.resources.memory} bytes of memory on one node; "
+        f"{job.tool} needs {cpus} CPUs, {gpus:g} GPUs and {job.resources.memory / 2**30:g} GiB on one node; "
         f"none of {len(nodes)} nodes has all of it"
     )
 
