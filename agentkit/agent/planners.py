@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from agentkit.errors import PlannerError, unknown
+from agentkit.errors import ConfigError, PlannerError, unknown
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -13,10 +13,19 @@ if TYPE_CHECKING:
     from agentkit.plugins import Plugins
 
 BUILT_IN = ("offline", "anthropic")
+MAX_RETRIES = 3
+"""The SDK's own, with the server's `retry-after`; nothing above it repeats what it repeats."""
+MAX_TOKENS = 4096
+"""Of one answer: a planner's words are few, and what one answer may cost is reserved before it is asked for."""
+TIMEOUT_S = 600.0
+LOCAL_KEY = "none"
+"""Sent to a local server that asks for no key."""
 
 
 def chat_model(name: str, plugins: Plugins) -> BaseChatModel:
     """The chat model behind `offline`, `anthropic:MODEL`, or the prefix of an installed planner.
+
+    A base URL in ANTHROPIC_BASE_URL or AGENTKIT_BASE_URL sends `anthropic:MODEL` to that server.
 
     Raises:
         PlannerError: unknown prefix (near names), no model named, no key.
@@ -34,13 +43,32 @@ def chat_model(name: str, plugins: Plugins) -> BaseChatModel:
     raise PlannerError(unknown("planner", prefix, [*BUILT_IN, *plugins.planners]))
 
 
+def base_url() -> str | None:
+    """The server named by the environment, or None for the provider's own."""
+    url = os.environ.get("AGENTKIT_BASE_URL") or os.environ.get("ANTHROPIC_BASE_URL") or None
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ConfigError(f"base URL {url[:100]!r} must begin with http:// or https://")
+    return url
+
+
 def _anthropic(model: str) -> BaseChatModel:
     if not model:
         raise PlannerError("planner 'anthropic' needs a model; write anthropic:MODEL")
-    if not os.environ.get("ANTHROPIC_API_KEY"):
+    url = base_url()
+    key = os.environ.get("ANTHROPIC_API_KEY")
+    if not key and url is None:
         raise PlannerError(
-            "planner 'anthropic' needs ANTHROPIC_API_KEY in the environment; or use planner: offline"
+            "planner 'anthropic' needs ANTHROPIC_API_KEY in the environment (or AGENTKIT_BASE_URL of a local "
+            "server that needs none); or use planner: offline"
         )
     from langchain_anthropic import ChatAnthropic
 
-    return ChatAnthropic(model=model, max_retries=3)
+    options: dict[str, Any] = {"base_url": url} if url else {}
+    return ChatAnthropic(
+        model=model,
+        api_key=key or LOCAL_KEY,
+        max_retries=MAX_RETRIES,
+        max_tokens=MAX_TOKENS,
+        default_request_timeout=TIMEOUT_S,
+        **options,
+    )

@@ -1,0 +1,122 @@
+"""The one door: calls are checked, recorded, and done once however often they are asked."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from agentkit.agent.calls import CALLS
+from agentkit.errors import BudgetError, ParamError, RuleViolation, SpecError, ToolError
+
+EXPLORE = {"tool": "tiny.shift", "units": 4}
+CLAIM = {"tool": "tiny.shift", "condition": "up", "metric": "level", "direction": "greater", "sesoi": 0.1}
+
+
+def test_an_exploration_answers_with_means_errors_and_a_warning_that_it_is_one(toolbox, campaign):
+    answer = toolbox.call("1", "explore", EXPLORE)
+    level = answer["metrics"]["level"]
+    assert dict(zip(level["conditions"], level["mean"], strict=True)) == pytest.approx(
+        {"up": 0.3, "down": -0.3, "same": 0.0}
+    )
+    assert answer["note"] == "exploratory, never evidence"
+    assert [r.phase for r in campaign.runs()] == ["explore"]
+
+
+def test_a_tools_own_name_is_short_for_explore(toolbox):
+    short = toolbox.call("1", "tiny.shift", {"by": 0.2, "units": 4})
+    long = toolbox.call("2", "explore", {"tool": "tiny.shift", "params": {"by": 0.2}, "units": 4})
+    assert short["metrics"] == long["metrics"]
+
+
+def test_the_same_call_is_answered_from_the_record_also_by_another_toolbox(lab, toolbox, campaign):
+    registered = toolbox.call("1", "register", CLAIM)
+    first = toolbox.call("2", "run_batch", {"hypothesis": registered["hypothesis"], "units": 20})
+    runs = len(campaign.runs())
+    again = lab.toolbox(campaign, session="test")
+    assert again.call("1", "register", CLAIM) == registered
+    assert again.call("2", "run_batch", {"hypothesis": registered["hypothesis"], "units": 20}) == first
+    assert len(campaign.runs()) == runs
+
+
+def test_a_call_id_with_other_arguments_is_refused(toolbox):
+    toolbox.call("1", "explore", EXPLORE)
+    with pytest.raises(ParamError, match="other arguments"):
+        toolbox.call("1", "explore", {**EXPLORE, "units": 5})
+
+
+def test_a_batch_that_was_cut_off_before_its_answer_is_not_drawn_twice(lab, toolbox, campaign, monkeypatch):
+    ref = toolbox.call("1", "register", CLAIM)["hypothesis"]
+    with monkeypatch.context() as cut:
+        cut.setattr("agentkit.agent.toolbox.status_answer", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            toolbox.call("2", "run_batch", {"hypothesis": ref, "units": 20})
+    assert len(campaign.runs("confirm")) == 1
+    answer = lab.toolbox(campaign, session="test").call("2", "run_batch", {"hypothesis": ref, "units": 20})
+    assert answer["units"] == 20
+    assert len(campaign.runs("confirm")) == 1
+
+
+def test_a_dry_run_freezes_nothing(toolbox, campaign):
+    plan = toolbox.call("1", "register", {**CLAIM, "dry_run": True})
+    assert plan["expected_units"] > 0
+    assert campaign.hypotheses() == []
+
+
+def test_a_claim_goes_from_registration_to_a_verdict_that_code_computes(toolbox, campaign):
+    ref = toolbox.call("1", "register", CLAIM)["hypothesis"]
+    status = toolbox.call("2", "run_batch", {"hypothesis": ref, "units": 40})
+    assert status["state"] == "decided"
+    toolbox.call("3", "stop", {"hypothesis": ref, "reason": "decided"})
+    (verdict,) = campaign.verdicts()
+    assert (verdict.label, verdict.units) == ("supported", 40)
+    assert verdict.estimate == pytest.approx(0.3)
+    with pytest.raises(RuleViolation, match="AK005"):
+        toolbox.call("4", "run_batch", {"hypothesis": ref, "units": 20})
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "error", "message"),
+    [
+        ("explor", {}, ParamError, "no call 'explor'. Did you mean 'explore'"),
+        ("explore", {"tool": "tiny.shft"}, ParamError, "no allowed tool 'tiny.shft'"),
+        ("explore", {"tool": "tiny.shift", "params": {"bye": 1}}, ParamError, "Did you mean 'by'"),
+        ("explore", {"tool": "tiny.shift", "units": 0}, ParamError, "units: Input should be greater than"),
+        ("explore", {"tool": "tiny.shift", "seed": 3}, ParamError, "unknown field 'seed'"),
+        ("register", {**CLAIM, "alpha": 0.5}, ParamError, "unknown field 'alpha'"),
+        ("register", {**CLAIM, "condition": "sideways"}, SpecError, "sideways"),
+        ("register", {**CLAIM, "metric": "levl"}, SpecError, "Did you mean 'level'"),
+        ("run_batch", {"hypothesis": "H7"}, SpecError, "no hypothesis 'H7'"),
+        ("stop", {"hypothesis": "H7"}, SpecError, "no hypothesis 'H7'"),
+        ("status", {"what": "hypothesis"}, ParamError, "needs its id"),
+        ("explore", {"tool": "tiny.fails", "units": 2}, ToolError, "the moon is full"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(toolbox, name, args, error, message):
+    with pytest.raises(error, match=message):
+        toolbox.call("1", name, args)
+
+
+def test_no_call_lets_a_planner_set_a_seed_a_level_a_weight_a_verdict_or_sql():
+    forbidden = {"seed", "alpha", "weight", "verdict", "sql", "level", "label", "root_seed"}
+    for name, model in CALLS.items():
+        assert not forbidden & set(model.model_fields), name
+
+
+def test_a_cap_on_runs_is_checked_before_the_run_starts(lab, campaign):
+    from agentkit.study import parse_study
+
+    study = parse_study("goal: x\nbudget: {runs: 1}", "s").study
+    capped = lab.toolbox(campaign, session="capped", study=study)
+    capped.call("1", "explore", EXPLORE)
+    with pytest.raises(BudgetError, match="1 of 1 runs"):
+        capped.call("2", "explore", {**EXPLORE, "params": {"by": 0.1}})
+    assert len(campaign.runs()) == 1
+
+
+def test_calls_from_parallel_threads_are_taken_one_at_a_time(toolbox, campaign):
+    asks = [{"tool": "tiny.shift", "params": {"by": by / 100}, "units": 2} for by in range(10, 22)]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda i: toolbox.call(str(i), "explore", asks[i]), range(len(asks))))
+    assert sorted(a["run"] for a in answers) == sorted(r.ref for r in campaign.runs())
+    campaign.ledger.verify()
