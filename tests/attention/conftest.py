@@ -70,6 +70,17 @@ class AddressBook:
         return "".join("x" if (key * (i + 7)) % 101 < 101 * rate else c for i, c in enumerate(text))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Small tensors on two busy cores lose more to waiting threads than they win."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def units():
     return [agentkit.Unit(index=i, seed=unit_seed("tests", "explore", "attention", i)) for i in range(3)]
@@ -77,11 +88,8 @@ def units():
 
 @pytest.fixture(scope="session")
 def minilm():
-    import torch
-
     from agentkit_attention.targets import minilm as loader
 
-    torch.set_num_threads(1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # transformers' own, at import

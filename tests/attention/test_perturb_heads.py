@@ -5,8 +5,9 @@ import torch
 from agentkit.errors import ParamError
 from agentkit_attention.errors import MemoryBudgetError, SiteNotHitError, UnknownSiteError
 from agentkit_attention.minilm import key_mask, pooled
+from agentkit_attention.models import describe
 from agentkit_attention.perturb_heads import PerturbHeads, perturb_heads
-from agentkit_attention.perturb_heads_run import conditions_of, linkage_scores, site_table
+from agentkit_attention.perturb_heads_run import conditions_of, linkage_scores
 from agentkit_attention.sweep import HeadSweep
 from agentkit_attention.technique_table import TECHNIQUES, TEXT_TECHNIQUES
 from tests.attention.naive import bert_ablated, hook_count, weights_sha256
@@ -19,7 +20,7 @@ def swept(minilm):
     """Ablation of all 72 heads of three texts in one pass, hidden states [73, 3, tokens, 384]."""
     inputs = minilm.inputs(TEXTS)
     before, hooks = weights_sha256(minilm.model), hook_count(minilm.model)
-    sweep = HeadSweep(minilm.model, site_table(minilm))
+    sweep = HeadSweep(minilm.model, describe(minilm).table)
     conditions = conditions_of(PerturbHeads(), sweep.table)
     hidden = sweep.run(inputs, 3, conditions, lambda out, rows: out.last_hidden_state, engine="spawn")
     return inputs, conditions, hidden, (before, hooks)
@@ -97,7 +98,7 @@ def test_several_strengths_make_a_curve_and_larger_ones_move_more(units, ctx):
 def test_a_small_memory_budget_splits_the_sweep_and_changes_no_value(minilm, swept):
     inputs, conditions, hidden, _ = swept
     keep = key_mask(inputs)
-    sweep = HeadSweep(minilm.model, site_table(minilm), memory_mb=16)
+    sweep = HeadSweep(minilm.model, describe(minilm).table, memory_mb=16)
     small = sweep.run(inputs, 3, conditions, lambda out, rows: pooled(out.last_hidden_state, keep[rows]))
     assert sweep.trace.engine["spawn"] > 1
     assert (small - torch.stack([pooled(h, keep) for h in hidden])).abs().max() <= 1e-6
@@ -105,7 +106,7 @@ def test_a_small_memory_budget_splits_the_sweep_and_changes_no_value(minilm, swe
 
 def test_a_budget_too_small_for_one_condition_says_what_is_needed(minilm, swept):
     inputs, conditions, _, _ = swept
-    sweep = HeadSweep(minilm.model, site_table(minilm), memory_mb=1)
+    sweep = HeadSweep(minilm.model, describe(minilm).table, memory_mb=1)
     with pytest.raises(MemoryBudgetError, match="MiB are needed"):
         sweep.run(inputs, 3, conditions, lambda out, rows: out.last_hidden_state)
 
@@ -127,7 +128,7 @@ def test_an_unknown_head_is_named_with_near_names(units, ctx, sites):
 
 
 def test_canonical_names_ranges_and_lists_pick_the_same_heads(minilm):
-    table = site_table(minilm)
+    table = describe(minilm).table
     names = [h.name for h in table.select("L3.H0-2, L4.H11")]
     assert names == ["L3.H0", "L3.H1", "L3.H2", "L4.H11"]
     assert [h.name for h in table.select("encoder.layer.3/h0-2 encoder.layer.4/h11")] == names
@@ -135,7 +136,7 @@ def test_canonical_names_ranges_and_lists_pick_the_same_heads(minilm):
 
 
 def test_a_head_that_is_never_computed_raises(minilm):
-    table = site_table(minilm)
+    table = describe(minilm).table
     conditions = conditions_of(PerturbHeads(sites="L3.H2"), table)
     inputs = minilm.inputs(TEXTS)
 
@@ -169,7 +170,7 @@ def test_params_out_of_range_are_refused_by_name(field, value):
 
 def test_hooks_are_gone_after_an_exception_inside_the_forward(minilm, swept):
     inputs, conditions, _, (sha256, hooks) = swept
-    sweep = HeadSweep(minilm.model, site_table(minilm))
+    sweep = HeadSweep(minilm.model, describe(minilm).table)
     fused = torch.nn.functional.scaled_dot_product_attention
 
     def fail(out, rows):

@@ -126,7 +126,9 @@ ON_IMAGE = {"seg_mean", "seg_blur", "joint_identity", "ii_renorm"}
 def test_a_technique_equals_its_explicit_map(name, mask):
     call = attention_call(*masks()[mask])
     strength = {"temperature": 2.5, "seg_blur": 0.8}.get(name, 0.7)
-    state = EditState(image_rows=IMAGE, grid=(2, 2)) if name in ON_IMAGE else EditState()
+    state = (
+        EditState(image_rows={SiteKey("layer.0"): IMAGE}, grid=(2, 2)) if name in ON_IMAGE else EditState()
+    )
     new = KERNELS[name](all_pairs(call, strength), state).view(ROWS, HEADS, TOKENS, DIM)
     _, allowed, v = explicit(call)
     T, u = swapped_map(name, call, strength)
@@ -161,7 +163,7 @@ def test_causal_uniform_is_the_cumulative_mean():
 
 
 def test_blur_runs_from_untouched_to_the_mean_query():
-    call, state = attention_call(None, False), EditState(image_rows=IMAGE, grid=(2, 2))
+    call, state = attention_call(None, False), EditState(image_rows={SiteKey("layer.0"): IMAGE}, grid=(2, 2))
 
     def blurred(sigma):
         return KERNELS["seg_blur"](all_pairs(call, sigma), state).view_as(call.out)

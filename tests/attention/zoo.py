@@ -182,3 +182,15 @@ def tiny(name):
 def output_tensor(output):
     """The main tensor of any of these models' outputs."""
     return next(v for v in output.values() if isinstance(v, torch.Tensor))
+
+
+class Wrapped:
+    """A diffusion model with an example whose seed changes the image alone."""
+
+    def __init__(self, model, inputs):
+        self.model, self.inputs = model, inputs
+
+    def example(self, seed):
+        g = torch.Generator().manual_seed(seed)
+        image = torch.randn(self.inputs["hidden_states"].shape, generator=g)
+        return self.inputs | {"hidden_states": image}
