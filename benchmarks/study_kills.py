@@ -72,7 +72,8 @@ Path(sys.argv[1] + ".json").write_text(json.dumps(result.verdicts, sort_keys=Tru
 
 def start_driver(folder: Path, store: str) -> subprocess.Popen[bytes]:
     """A driver in its own session, so that a kill ends it and nothing else."""
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     log = (folder / f"{store}.log").open("ab")
     command = [sys.executable, "driver.py", store]
     return subprocess.Popen(
@@ -122,9 +123,14 @@ def disturbed_run(folder: Path, store: str, kills: int, longest_s: float) -> Cou
             done[what] += 1
         if driver.poll() is not None:
             driver = start_driver(folder, store)
-    if driver.wait(timeout=600) != 0:
-        raise SystemExit((folder / f"{store}.log").read_text()[-2000:])
+    finish(driver, folder, store)
     return done
+
+
+def finish(driver: subprocess.Popen[bytes], folder: Path, store: str) -> None:
+    """Let a driver end by itself; an error of its own ends everything with its last words."""
+    if driver.wait(timeout=600) != 0:
+        raise SystemExit((folder / f"{store}.log").read_text()[-3000:])
 
 
 def faults(store: Path) -> dict[str, int]:
@@ -159,8 +165,7 @@ def main() -> int:
         (folder / "study.yaml").write_text(STUDY)
         (folder / "driver.py").write_text(DRIVER)
         began = time.monotonic()
-        if start_driver(folder, "calm.db").wait(timeout=600) != 0:
-            raise SystemExit((folder / "calm.db.log").read_text()[-2000:])
+        finish(start_driver(folder, "calm.db"), folder, "calm.db")
         print(f"undisturbed study: {time.monotonic() - began:.1f} s")
         calm = json.loads((folder / "calm.db.json").read_text())
         total: Counter[str] = Counter()
@@ -170,7 +175,7 @@ def main() -> int:
             store = f"killed{studies}.db"
             total += disturbed_run(folder, store, arguments.kills - sum(total.values()), arguments.longest_s)
             if not (folder / f"{store}.json").exists():
-                start_driver(folder, store).wait(timeout=600)
+                finish(start_driver(folder, store), folder, store)
             bad += Counter(faults(folder / store))
             bad["verdicts that differ"] += json.loads((folder / f"{store}.json").read_text()) != calm
             studies += 1
