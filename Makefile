@@ -21,8 +21,9 @@ demo: setup
 	$(BIN)/agentkit run examples/address_matching.yaml
 	$(BIN)/agentkit verify demo-output/ledger.db
 
+# one thread a process: two processes with two threads each only get into each other's way
 test: setup
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 lint: setup
 	$(BIN)/ruff check .
