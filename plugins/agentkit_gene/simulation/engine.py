@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agentkit.types import BASELINE
 from agentkit_gene.simulation import philox
 from agentkit_gene.simulation.kernels import LangevinStep, LeapStep
 from agentkit_gene.simulation.model import PROTEIN, SPLICE_RATIO, SPLICED, Model
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from agentkit_gene.simulation.program import Program
 
 CHUNK_COLUMNS = 1024
-TILE_VALUES = 1 << 15
+TILE_VALUES = 1 << 17
 CHUNK_VALUES = 1 << 24
 """Columns a chunk, values a tile (a few tiles fit the cache), values a chunk's state may hold (64 MB)."""
 
@@ -95,13 +96,15 @@ def simulate(
 
     Args:
         model: frozen kinetics and start levels.
-        program: rows of the baseline and the conditions.
+        program: rows of the baseline and the conditions; of one condition alone when noise is not shared.
         plan: kernel, step, cells.
         seed: the unit's.
         device: where the states live.
         columns: cells at once, a multiple of 64; chosen by size when None. Never changes a value.
         tick: told (chunks done, chunks).
     """
+    if not plan.shared and len(program.conditions) > 1:
+        raise ValueError("without shared noise every condition is simulated by a program of its own")
     chains = {"independent": math.ceil(plan.cells / LANES)}.get(plan.sampling, 1)
     blocks = [(t, b) for t in plan.types for b in range(chains)]
     per_chunk = max(1, (columns or _columns(program.n_rows)) // LANES)
@@ -163,8 +166,8 @@ class _Chunk:
         self.n_columns = len(blocks) * LANES
         self._steps_read = _steps_read(plan, float(program.decay.min()))
         n_species = program.n_genes * (1 if model.layers == "mrna" else 2)
-        owners = [""] if plan.shared else ["", *program.conditions[1:]]
-        self.noise = NoiseSource(seed, blocks, n_species, owners, device)
+        owner = "" if plan.shared or program.conditions[0] == BASELINE else program.conditions[0]
+        self.noise = NoiseSource(seed, blocks, n_species, owner, device)
         self.stage = _Stage(self, program)
         self._counted = 0
         self._hits = torch.zeros(program.n_rows, dtype=torch.float64)
@@ -248,9 +251,7 @@ class _Stage:
         self._held = ~np.isnan(p.clamp)
         self._clamp = self._column(p.clamp)
         self._guides = self._guide_factors()
-        owner = p.condition if not chunk.plan.shared else np.zeros_like(p.condition)
-        n_species = p.n_genes * (1 if chunk.model.layers == "mrna" else 2)
-        self._noise_row = torch.as_tensor(owner * n_species + p.gene, device=device)
+        self._noise_row = torch.as_tensor(p.gene, device=device)
         rows = max(1, TILE_VALUES // chunk.n_columns)
         self._tiles = [(a, min(a + rows, p.n_rows)) for a in range(0, p.n_rows, rows)]
 
@@ -270,9 +271,9 @@ class _Stage:
         for first, last in self._tiles:
             rate = self._perturbed(self.production.rates(features, first, last), first, last)
             made = None if y is None else x[first:last] * self._made[first:last]
-            hit = self._update(self._step, x, rate, step, first, last, 0)
+            hit = self._update(self._step, x, rate, step, first, last, 0, count)
             if y is not None and made is not None and self._second is not None:
-                self._update(self._second, y, made, step, first, last, 1)
+                self._update(self._second, y, made, step, first, last, 1, False)
             if count and hit is not None:
                 hits.append(hit.sum(dim=1, dtype=torch.float64).cpu())
             if self._held[first:last].any():
@@ -296,13 +297,13 @@ class _Stage:
         first: int,
         last: int,
         layer: int,
+        count: bool,
     ) -> Tensor | None:
         rows = self._noise_row[first:last] + layer * self.program.n_genes
         noise, view = self.chunk.noise, x[first:last]
         if isinstance(stepper, LangevinStep):
-            return stepper.advance(
-                view, rate, noise.normals("noise", step).index_select(0, rows), first, last
-            )
+            z = noise.normals("noise", step).index_select(0, rows)
+            return stepper.advance(view, rate, z, first, last, count=count)
 
         def part(purpose: str) -> Callable[[int], Tensor]:
             return lambda k: noise.uniforms(f"{purpose}.{k}", step).index_select(0, rows)

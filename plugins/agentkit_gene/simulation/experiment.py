@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agentkit.types import BASELINE
 from agentkit_gene.simulation.distances import Cloud
 from agentkit_gene.simulation.engine import Plan, simulate
 from agentkit_gene.simulation.errors import TooLargeError
 from agentkit_gene.simulation.params import Technical, refuse_boundary
+from agentkit_gene.simulation.perturbation import Effect
 from agentkit_gene.simulation.readout import Reader, View, rows_by_gene
 from agentkit_gene.simulation.technical import Sequencer
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from agentkit_gene.simulation.model import Model
     from agentkit_gene.simulation.network import Network
-    from agentkit_gene.simulation.perturbation import Effect, Perturbation
+    from agentkit_gene.simulation.perturbation import Perturbation
     from agentkit_gene.simulation.program import Program
 
 GROUP_BYTES = 256 << 20
@@ -66,37 +69,53 @@ class Experiment:
 
         Views are made group by group and may be dropped once read.
         """
-        effects = self.effects()
-        per_row = self.plan.cells * len(self.plan.types) * BYTES_PER_VALUE
-        groups = _groups(self.row_counts(), len(self.model.network.genes), per_row)
         reader: Reader | None = None
         sequencer: Sequencer | None = None
-        for done, group in enumerate(groups):
-            program = self.model.program(
-                [effects[i] for i in group], everything=self.everything or not self.plan.shared
-            )
+        for program, views in self._programs(seed, tick):
+            names = list(program.conditions)
+            if reader is None:
+                baseline = next(views)
+                names.pop(0)
+                refuse_boundary(float(baseline.boundary.mean()), self.plan)
+                if self.technical is not None:
+                    sequencer = Sequencer.of(self.technical, seed, self.plan.types, baseline.level)
+                reader = self._reader(baseline, sequencer, distances)
+                latent = baseline.level
+                yield reader, BASELINE, reader.baseline_view()
+            elif names[0] == BASELINE:
+                next(views)
+                names.pop(0)
+            for name, view in zip(names, views, strict=True):
+                yield reader, name, view if sequencer is None else _sequenced(sequencer, latent, view)
+
+    def _programs(
+        self, seed: int, tick: Callable[[int, int], None]
+    ) -> Iterator[tuple[Program, Iterator[View]]]:
+        """Programs that fit in memory, simulated, with the views of their conditions; the baseline's comes first.
+
+        Conditions with noise of their own get a program each.
+        """
+        effects = self.effects()
+        if self.plan.shared:
+            per_row = self.plan.cells * len(self.plan.types) * BYTES_PER_VALUE
+            groups = _groups(self.row_counts(), len(self.model.network.genes), per_row)
+            makers = [
+                partial(self.model.program, [effects[i] for i in g], everything=self.everything)
+                for g in groups
+            ]
+        else:
+            makers = [partial(self.model.program, [], base=e) for e in [(BASELINE, Effect()), *effects]]
+        for done, make in enumerate(makers):
+            program = make()
             cells = simulate(
                 self.model,
                 program,
                 self.plan,
                 seed,
                 device=self.device,
-                tick=_within(tick, done, len(groups)),
+                tick=_within(tick, done, len(makers)),
             )
-            views = _views(program, cells.level, cells.boundary)
-            if reader is None:
-                baseline = next(views)
-                refuse_boundary(float(baseline.boundary.mean()), self.plan)
-                if self.technical is not None:
-                    sequencer = Sequencer.of(self.technical, seed, self.plan.types, baseline.level)
-                reader = self._reader(baseline, sequencer, distances)
-                yield reader, "baseline", reader.baseline_view()
-                latent = baseline.level
-            else:
-                next(views)
-            for i, view in zip(group, views, strict=True):
-                seen = view if sequencer is None else _sequenced(sequencer, latent, view)
-                yield reader, effects[i][0], seen
+            yield program, _views(program, cells.level, cells.boundary)
 
     def _reader(self, baseline: View, sequencer: Sequencer | None, distances: bool) -> Reader:
         level = baseline.level if sequencer is None else sequencer.counts(baseline.level)

@@ -44,8 +44,10 @@ class LangevinStep:
         keep = torch.exp(-decay * dt)
         return cls(keep, (1 - keep) / decay, q * q * (1 - keep * keep) / (2 * decay), decay, form)
 
-    def advance(self, x: Tensor, a: Tensor, z: Tensor, first: int, last: int) -> Tensor:
-        """Update rows `first:last` of x in place and return where the clamp at 0 was hit."""
+    def advance(
+        self, x: Tensor, a: Tensor, z: Tensor, first: int, last: int, *, count: bool = False
+    ) -> Tensor | None:
+        """Update rows `first:last` of x in place; where the clamp at 0 was hit, when `count`. Overwrites a and z."""
         decay, spread = self.decay[first:last], self.spread[first:last]
         if self.form == "dpd":
             root = (x * decay).add_(a).mul_(spread).sqrt_()
@@ -54,7 +56,7 @@ class LangevinStep:
         else:
             root = (x * decay).sqrt_().add_(a.sqrt()).mul_(spread.sqrt())
         x.mul_(self.keep[first:last]).addcmul_(a, self.gain[first:last]).add_(root.mul_(z))
-        hit = x < 0
+        hit = x < 0 if count else None
         x.clamp_min_(0)
         return hit
 

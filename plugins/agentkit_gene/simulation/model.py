@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agentkit.types import BASELINE
 from agentkit_gene.simulation.errors import BadNetworkError, BadPerturbationError, NoSteadyStateError
 from agentkit_gene.simulation.perturbation import Effect, Perturbation, effect_of
 from agentkit_gene.simulation.program import Floats, Program, build_program
@@ -85,9 +86,17 @@ class Model:
                 f"write OE:{gene}@+5 to add a constant rate"
             )
 
-    def program(self, effects: Sequence[tuple[str, Effect]], *, everything: bool = False) -> Program:
-        """Rows for the baseline and these effects."""
-        return build_program(self.network, effects, everything=everything, translation=self.layers == PROTEIN)
+    def program(
+        self,
+        effects: Sequence[tuple[str, Effect]],
+        *,
+        everything: bool = False,
+        base: tuple[str, Effect] = (BASELINE, Effect()),
+    ) -> Program:
+        """Rows for the baseline (or another condition that stands alone) and these effects."""
+        return build_program(
+            self.network, effects, everything=everything, translation=self.layers == PROTEIN, base=base
+        )
 
     def deterministic(self, program: Program) -> Deterministic:
         """The noise-free equations of these rows."""

@@ -48,22 +48,24 @@ def uniforms(key: int, blocks: Sequence[Block], first: int, rows: int) -> Tensor
     out = torch.empty((rows, len(blocks), LANES), dtype=torch.float64)
     for b, block in enumerate(blocks):
         raw = words(key, block, first * LANES, rows * LANES) >> np.uint64(11)
-        out[:, b] = torch.from_numpy((raw.astype(np.float64) + 0.5) * 2.0**-53).view(rows, LANES)
+        flat = torch.from_numpy(raw.astype(np.float64)).add_(0.5).mul_(2.0**-53)
+        out[:, b] = flat.view(rows, LANES)
     return out
 
 
 def normals(key: int, blocks: Sequence[Block], first: int, rows: int) -> Tensor:
-    """Standard normals, float32, shape (rows, blocks, LANES); two a word by Box and Muller.
+    """Standard normals, float32, shape (rows, blocks, LANES), by Box and Muller; row r is made of 32 words.
 
-    Row r starts at normal (first + r) LANES. Lanes 0-31 are the cosines, 32-63 the sines of the row's 32 words.
+    The row's 64 half words are 32 radii and 32 angles; lanes 0-31 are the cosines, 32-63 the sines. One block at a
+    time, so that the work stays in the cache (4.4 ns a normal, of which 1.6 for the bits; 11 ns in one large piece).
     """
     half = LANES // 2
     out = torch.empty((rows, len(blocks), LANES), dtype=torch.float32)
     for b, block in enumerate(blocks):
-        raw = words(key, block, first * half, rows * half).view(np.uint32).astype(np.float32)
-        pair = torch.from_numpy(raw).view(rows, half, 2)
-        radius = ((pair[..., 0] + 0.5) * 2.0**-32).log_().mul_(-2).sqrt_()
-        angle = pair[..., 1] * (2 * math.pi * 2.0**-32)
+        raw = words(key, block, first * half, rows * half).view(np.uint32)
+        pair = torch.from_numpy(raw.astype(np.float32)).view(rows, 2, half)
+        radius = pair[:, 0].add(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+        angle = pair[:, 1].mul(2 * math.pi * 2.0**-32)
         torch.mul(radius, angle.cos(), out=out[:, b, :half])
         torch.mul(radius, angle.sin_(), out=out[:, b, half:])
     return out

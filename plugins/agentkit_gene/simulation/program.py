@@ -109,6 +109,7 @@ def build_program(
     *,
     everything: bool = False,
     translation: bool = False,
+    base: tuple[str, Effect] = ("baseline", Effect()),
 ) -> Program:
     """The rows of the baseline and of the named effects on a network whose every h is known.
 
@@ -117,12 +118,11 @@ def build_program(
         effects: (condition name, effect) pairs.
         everything: give every condition a row for every gene, not only for those it can reach.
         translation: use the protein constants of the genes (the layer mrna+protein).
+        base: the condition whose rows are all there and which the others share; the baseline unless said.
     """
+    given = [base, *effects]
     rows = _rows(network, effects, everything)
-    genes = [
-        dict(effects[c - 1][1].edited).get(network.names[g], network.genes[g]) if c else network.genes[g]
-        for c, g in rows
-    ]
+    genes = [given[c][1].edited.get(network.names[g], network.genes[g]) for c, g in rows]
     terms = [_terms_of(gene) for gene in genes]
     order = sorted(range(len(rows)), key=lambda r: -len(terms[r][1]))
     row_of: list[dict[int, int]] = [{} for _ in range(len(effects) + 1)]
@@ -133,9 +133,9 @@ def build_program(
     features, ids = table.finish()
     ordered = [(rows[r], genes[r], terms[r]) for r in order]
     constants = np.array([np.add(gene.basal, constant) for _, gene, (constant, _) in ordered])
-    site = [(effects[c - 1][1] if c else Effect(), network.names[g]) for (c, g), _, _ in ordered]
+    site = [(given[c][1], network.names[g]) for (c, g), _, _ in ordered]
     return Program(
-        conditions=("baseline", *(name for name, _ in effects)),
+        conditions=tuple(name for name, _ in given),
         n_genes=len(network.genes),
         condition=np.array([c for (c, _), _, _ in ordered], dtype=np.int64),
         gene=np.array([g for (_, g), _, _ in ordered], dtype=np.int64),
