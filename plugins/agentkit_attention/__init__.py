@@ -30,3 +30,9 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
 
     for target in (minilm, hf, digits_dit, digits_judge):
         register(target)
+
+
+@agentkit.hookimpl
+def agentkit_register_commands(register: Callable[..., None]) -> None:
+    """Register `agentkit attention hunt`."""
+    register("attention", "agentkit_attention.commands:app", help="Hunt for attention heads that guide.")
