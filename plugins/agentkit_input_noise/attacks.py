@@ -137,6 +137,8 @@ def pgd(
         point = ball.random_start(x, generator)
         for _ in range(steps):
             point = ball.project(point + step * ball.uphill(gradient(point, labels)), x)
+        if restarts == 1:
+            return point
         with torch.no_grad():
             loss = nn.functional.cross_entropy(gradient.logits(point), labels, reduction="none")
         better = loss > best_loss
