@@ -11,7 +11,18 @@ import sqlalchemy as sa
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-REGISTRY = registry()
+METADATA = sa.MetaData(
+    naming_convention={
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+"""Every constraint has a name: a batch change on SQLite silently leaves out a CHECK that has none."""
+
+REGISTRY = registry(metadata=METADATA)
 """Private, so that a user's own SQLModel tables neither clash with ours nor land in our file."""
 
 REAL: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
@@ -22,6 +33,11 @@ class Row(SQLModel, registry=REGISTRY):
     """Base of all tables: STRICT on SQLite."""
 
     __table_args__: ClassVar[Any] = {"sqlite_strict": True}
+
+
+def check(name: str, condition: str) -> sa.CheckConstraint:
+    """A CHECK by name."""
+    return sa.CheckConstraint(condition, name=name)
 
 
 def strict(*constraints: Any) -> tuple[Any, ...]:
@@ -64,10 +80,10 @@ class CampaignTable(Row, table=True):
 
     __tablename__ = "campaign"
     __table_args__ = strict(
-        sa.CheckConstraint("id > 0"),
-        sa.CheckConstraint("alpha > 0 AND alpha < 1"),
-        sa.CheckConstraint("max_hypotheses >= 1"),
-        sa.CheckConstraint("seed_origin IN ('drawn', 'declared')"),
+        check("id", "id > 0"),
+        check("alpha", "alpha > 0 AND alpha < 1"),
+        check("max_hypotheses", "max_hypotheses >= 1"),
+        check("seed_origin", "seed_origin IN ('drawn', 'declared')"),
     )
     id: int | None = key()
     key: str = text(unique=True)
@@ -86,10 +102,10 @@ class HypothesisTable(Row, table=True):
     __table_args__ = strict(
         sa.UniqueConstraint("campaign", "ordinal"),
         sa.UniqueConstraint("campaign", "spec_sha256"),
-        sa.CheckConstraint("id > 0"),
-        sa.CheckConstraint("state IN ('draft', 'frozen', 'closed')"),
-        sa.CheckConstraint("weight > 0 AND weight <= 1"),
-        sa.CheckConstraint("max_units BETWEEN 1 AND 100000"),
+        check("id", "id > 0"),
+        check("state", "state IN ('draft', 'frozen', 'closed')"),
+        check("weight", "weight > 0 AND weight <= 1"),
+        check("max_units", "max_units BETWEEN 1 AND 100000"),
     )
     id: int | None = key()
     campaign: int = integer(foreign_key="campaign.id")
@@ -128,9 +144,9 @@ class RunTable(Row, table=True):
 
     __tablename__ = "run"
     __table_args__ = strict(
-        sa.CheckConstraint("id > 0"),
-        sa.CheckConstraint("phase IN ('explore', 'confirm')"),
-        sa.CheckConstraint("(phase = 'confirm') = (hypothesis IS NOT NULL)"),
+        check("id", "id > 0"),
+        check("phase", "phase IN ('explore', 'confirm')"),
+        check("hypothesis_of_confirm", "(phase = 'confirm') = (hypothesis IS NOT NULL)"),
     )
     id: int | None = key()
     campaign: int = integer(foreign_key="campaign.id", index=True)
@@ -159,7 +175,7 @@ class RunUnitTable(Row, table=True):
         sa.Index("run_unit_confirm", "hypothesis", "unit", unique=True),
         sa.Index("run_unit_seed", "seed"),
         sa.UniqueConstraint("run", "seed"),
-        sa.CheckConstraint("unit >= 0 AND seed >= 0 AND retry >= 0"),
+        check("not_negative", "unit >= 0 AND seed >= 0 AND retry >= 0"),
     )
     run: int = integer(foreign_key="run.id", primary_key=True)
     unit: int = integer(primary_key=True)
@@ -174,7 +190,7 @@ class AttemptTable(Row, table=True):
 
     __tablename__ = "attempt"
     __table_args__ = strict(
-        sa.UniqueConstraint("run", "fence"), sa.CheckConstraint("id > 0"), sa.CheckConstraint("fence >= 1")
+        sa.UniqueConstraint("run", "fence"), check("id", "id > 0"), check("fence", "fence >= 1")
     )
     id: int | None = key()
     run: int = integer(foreign_key="run.id")
@@ -189,7 +205,7 @@ class AttemptEndTable(Row, table=True):
     __tablename__ = "attempt_end"
     __table_args__ = strict(
         sa.ForeignKeyConstraint(["run", "fence"], ["attempt.run", "attempt.fence"]),
-        sa.CheckConstraint("id > 0"),
+        check("id", "id > 0"),
     )
     id: int | None = key()
     run: int = integer(index=True)
@@ -208,8 +224,8 @@ class OutcomeTable(Row, table=True):
         sa.UniqueConstraint("run", "unit"),
         sa.ForeignKeyConstraint(["run", "unit"], ["run_unit.run", "run_unit.unit"]),
         sa.ForeignKeyConstraint(["run", "fence"], ["attempt.run", "attempt.fence"]),
-        sa.CheckConstraint("id > 0"),
-        sa.CheckConstraint("status IN ('ok', 'failed', 'timeout', 'oom', 'bad_value', 'out_of_range')"),
+        check("id", "id > 0"),
+        check("status", "status IN ('ok', 'failed', 'timeout', 'oom', 'bad_value', 'out_of_range')"),
     )
     id: int | None = key()
     event_seq: int = integer()
@@ -257,7 +273,7 @@ class DecisionTable(Row, table=True):
 
     __tablename__ = "decision"
     __table_args__ = strict(
-        sa.CheckConstraint("id > 0"), sa.CheckConstraint("actor IN ('planner', 'human', 'framework')")
+        check("id", "id > 0"), check("actor", "actor IN ('planner', 'human', 'framework')")
     )
     id: int | None = key()
     campaign: int = integer(foreign_key="campaign.id", index=True)
@@ -279,7 +295,7 @@ class HoldoutTable(Row, table=True):
     """A finite evaluation set that may be asked a limited number of times."""
 
     __tablename__ = "holdout"
-    __table_args__ = strict(sa.UniqueConstraint("campaign", "set_sha256"), sa.CheckConstraint("id > 0"))
+    __table_args__ = strict(sa.UniqueConstraint("campaign", "set_sha256"), check("id", "id > 0"))
     id: int | None = key()
     campaign: int = integer(foreign_key="campaign.id")
     set_sha256: str = text()
@@ -295,8 +311,8 @@ class HoldoutQueryTable(Row, table=True):
     __tablename__ = "holdout_query"
     __table_args__ = strict(
         sa.UniqueConstraint("holdout", "n"),
-        sa.CheckConstraint("id > 0"),
-        sa.CheckConstraint("cost IN (0, 1)"),
+        check("id", "id > 0"),
+        check("cost", "cost IN (0, 1)"),
     )
     id: int | None = key()
     holdout: int = integer(foreign_key="holdout.id")
@@ -313,8 +329,8 @@ class VerdictTable(Row, table=True):
     __tablename__ = "verdict"
     __table_args__ = strict(
         sa.UniqueConstraint("hypothesis", "as_of_seq", "engine_version"),
-        sa.CheckConstraint("id > 0"),
-        sa.CheckConstraint("label IN ('supported', 'contradicted', 'equivalent', 'inconclusive', 'invalid')"),
+        check("id", "id > 0"),
+        check("label", "label IN ('supported', 'contradicted', 'equivalent', 'inconclusive', 'invalid')"),
     )
     id: int | None = key()
     hypothesis: int = integer(foreign_key="hypothesis.id")
@@ -338,9 +354,7 @@ class EventTable(Row, table=True):
     """The chain: one link for each row that must never change; `ref` is the row's id, `kind` says the table."""
 
     __tablename__ = "event"
-    __table_args__ = clustered(
-        sa.Index("event_ref", "kind", "ref", unique=True), sa.CheckConstraint("seq >= 1")
-    )
+    __table_args__ = clustered(sa.Index("event_ref", "kind", "ref", unique=True), check("seq", "seq >= 1"))
     campaign: int = integer(foreign_key="campaign.id", primary_key=True)
     seq: int = integer(primary_key=True)
     kind: str = text()
@@ -348,9 +362,6 @@ class EventTable(Row, table=True):
     body_sha256: str = text()
     prev_hash: str = text()
     hash: str = text()
-
-
-METADATA = REGISTRY.metadata
 
 
 def table(model: type[Row]) -> sa.Table:

@@ -89,7 +89,6 @@ class Rule:
         """The statements that create function and trigger on PostgreSQL."""
         return [
             f"CREATE OR REPLACE FUNCTION {self.trigger}() RETURNS trigger LANGUAGE plpgsql AS $rule${self.postgres_body()}$rule$",
-            f'DROP TRIGGER IF EXISTS {self.trigger} ON "{self.table}"',
             f'CREATE TRIGGER {self.trigger} BEFORE {self.moment} ON "{self.table}" '
             f"FOR EACH ROW EXECUTE FUNCTION {self.trigger}()",
         ]
@@ -362,13 +361,9 @@ RULES: tuple[Rule, ...] = (
 
 
 def install(connection: sa.Connection) -> None:
-    """Put all rules in force, replacing what is there. Every migration ends with this.
-
-    SQLite drops a table's triggers silently when a migration re-creates the table.
-    """
+    """Put all rules in force, replacing what is there. Every migration ends with this."""
+    remove(connection)
     if connection.dialect.name == "sqlite":
-        for name in installed(connection):
-            connection.exec_driver_sql(f"DROP TRIGGER {name}")
         for rule in RULES:
             connection.exec_driver_sql(rule.sqlite())
         return
@@ -376,6 +371,26 @@ def install(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
     for statement in _no_truncate():
         connection.exec_driver_sql(statement)
+
+
+def remove(connection: sa.Connection) -> None:
+    """Lift all rules, inside a transaction that ends by putting them back.
+
+    SQLite refuses to rename a re-created table while some trigger speaks of it, and drops the triggers of the old one.
+    """
+    if connection.dialect.name == "sqlite":
+        for name in installed(connection):
+            connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        return
+    rows = connection.exec_driver_sql(f"SELECT tgname, relname {_TRIGGERS}").all()
+    for name, table in rows:
+        connection.exec_driver_sql(f'DROP TRIGGER {name} ON "{table}"')
+
+
+_TRIGGERS = (
+    "FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid "
+    "WHERE NOT t.tgisinternal AND t.tgname ~ '^ak[0-9]{3}_' AND c.relnamespace = current_schema()::regnamespace"
+)
 
 
 def _no_truncate() -> list[str]:
@@ -386,7 +401,6 @@ def _no_truncate() -> list[str]:
     for model in models.ALL:
         name = models.table(model).name
         statements += [
-            f'DROP TRIGGER IF EXISTS ak003_{name}_truncate ON "{name}"',
             f'CREATE TRIGGER ak003_{name}_truncate BEFORE TRUNCATE ON "{name}" '
             "FOR EACH STATEMENT EXECUTE FUNCTION ak003_truncate()",
         ]
@@ -402,9 +416,7 @@ def installed(connection: sa.Connection) -> dict[str, str]:
         rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
         return {name: sql for name, sql in rows if re.match(r"ak\d{3}_", name)}
     rows = connection.exec_driver_sql(
-        "SELECT t.tgname, CASE WHEN t.tgenabled IN ('O', 'A') THEN p.prosrc ELSE '' END "
-        "FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid "
-        "WHERE NOT t.tgisinternal AND t.tgname ~ '^ak[0-9]{3}_' AND c.relnamespace = current_schema()::regnamespace"
+        f"SELECT t.tgname, CASE WHEN t.tgenabled IN ('O', 'A') THEN p.prosrc ELSE '' END {_TRIGGERS}"
     )
     return {name: body for name, body in rows}  # noqa: C416 - rows are not pairs to mypy
 

@@ -107,7 +107,7 @@ class Store:
 
     def _configure(self, connection: Any) -> None:
         # recursive_triggers: without it REPLACE skips delete triggers. FULL: a commit survives power loss.
-        for pragma in ("foreign_keys=ON", "recursive_triggers=ON", "trusted_schema=OFF", "synchronous=FULL"):
+        for pragma in ("recursive_triggers=ON", "trusted_schema=OFF", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}")
 
     def _open(self) -> None:
@@ -125,6 +125,9 @@ class Store:
                         f"{self.url}: {faults[0]} ({len(faults)} in all); nothing was written. "
                         "Somebody altered this database: compare it with a copy, agentkit verify names the damage"
                     )
+            if self.dialect == "sqlite":  # not before: a migration re-creates tables that others refer to
+                self._connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+                self._connection.rollback()
 
     def _recognise_sqlite(self, connection: sa.Connection) -> None:
         application, tables = (

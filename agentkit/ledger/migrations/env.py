@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from alembic import context
 
-from agentkit.ledger import models, rules
+from agentkit.ledger import models
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=models.METADATA, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()
-rules.install(
-    connection
-)  # a batch change re-creates its table, and SQLite drops the table's triggers with it
