@@ -30,21 +30,19 @@ def register_all(toolbox: Toolbox, specs: Iterable[Mapping[str, Any]]) -> list[s
 
 
 def confirm_all(toolbox: Toolbox, hypotheses: Sequence[Hypothesis]) -> None:
-    """Draw batches until every claim is decided, futile or at its last unit, and close each."""
-    claims = [_open_claim(h) for h in hypotheses if h.state != "closed"]
-    at = {c.ref: i for i, c in enumerate(claims)}
-    for turn in range(1_000_000):
-        step = next_step(claims)
-        if step.kind == "done":
-            return
-        i = at[step.hypothesis]
-        call_id = f"confirm-{turn}"
+    """Draw batches until every claim is decided, futile or at its last unit, and close each.
+
+    Calls are named by claim and batch, not by turn: a study that is resumed finds some claims closed.
+    """
+    claims = {h.ref: _open_claim(h) for h in hypotheses if h.state != "closed"}
+    while (step := next_step(list(claims.values()))).kind != "done":
+        ref, claim = step.hypothesis, claims[step.hypothesis]
         if step.kind == "run_batch":
-            args = {"hypothesis": step.hypothesis, "units": BATCH_UNITS}
-            claims[i] = claims[i].after(toolbox.call(call_id, "run_batch", args))
+            args = {"hypothesis": ref, "units": BATCH_UNITS}
+            claims[ref] = claim.after(toolbox.call(f"confirm-{ref}-{claim.batches}", "run_batch", args))
         else:
-            args = {"hypothesis": step.hypothesis, "reason": step.reason}
-            claims[i] = claims[i].after(toolbox.call(call_id, "stop", args), batch=False)
+            args = {"hypothesis": ref, "reason": step.reason}
+            claims[ref] = claim.after(toolbox.call(f"stop-{ref}", "stop", args), batch=False)
 
 
 def _open_claim(hypothesis: Hypothesis) -> OpenClaim:
