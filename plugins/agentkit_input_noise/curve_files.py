@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LEAST_UNITS = 2
 """A curve with intervals needs at least two units."""
 
+LEAST_FOR_HEAT = 3
+"""Kinds from which technique by strength is drawn as a map too."""
+
 EXAMPLES = 5
 
 
@@ -35,16 +38,18 @@ class Sweep(NamedTuple):
         strengths: positive strengths that every kind was measured at.
         metrics: metrics to draw, the main one first.
         controls: for a kind, the kind that stands beside it as its matched-size control.
+        only_mapped: kinds that do not start at baseline: on the map, without a curve.
     """
 
     kinds: Sequence[str]
     strengths: Sequence[float]
     metrics: Sequence[Metric]
     controls: dict[str, str] = {}  # noqa: RUF012 - never written
+    only_mapped: Sequence[str] = ()
 
 
 def write(ctx: Context, table: Measurements, sweep: Sweep, units: Sequence[Unit]) -> None:
-    """Store `curve.json`, `curve.svg`, `strength.json` and `contrasts.json` of a whole exploration.
+    """Store `curve.json`, `curve.svg`, `heat.svg`, `strength.json` and `contrasts.json` of a whole exploration.
 
     Nothing is written for a call that was asked for some conditions only (a confirmation, a part of a split
     run), that has fewer than two units, or that has no kind with several strengths.
@@ -55,6 +60,9 @@ def write(ctx: Context, table: Measurements, sweep: Sweep, units: Sequence[Unit]
     ctx.artifact("curve.json", {m: {k: c.to_json() for k, c in of.items()} for m, of in curves.items()})
     ctx.artifact("curve.svg", draw(curves, sweep))
     ctx.artifact("contrasts.json", [row for m in sweep.metrics for row in _claims(table, sweep, m)])
+    mapped = [*sweep.kinds, *sweep.only_mapped]
+    if len(mapped) >= LEAST_FOR_HEAT:
+        ctx.artifact("heat.svg", draw_heat(table, sweep.metrics[0].name, mapped, sweep.strengths))
     if "edit_rate" in table.metrics:
         ctx.artifact("strength.json", _measured_strength(table, sweep))
 
@@ -136,7 +144,21 @@ def draw(curves: dict[str, dict[str, Curve]], sweep: Sweep) -> str:
             floor = next(iter(of.values())).floor
             axes.axhline(floor, color="0.6", lw=0.8, ls=":", label="chance or floor")
             axes.set(xlabel="strength", ylabel=metric)
-            axes.legend(frameon=False, fontsize=7)
+    return text.getvalue()
+
+
+def draw_heat(table: Measurements, metric: str, kinds: Sequence[str], strengths: Sequence[float]) -> str:
+    """Mean level of every kind (rows) at every strength (columns), numbers written in, as SVG text."""
+    grid = np.array([[table.column(metric, name_of(k, s)).mean() for s in sorted(strengths)] for k in kinds])
+    with svg_figure(1) as (panels, text):
+        axes = panels[0]
+        axes.imshow(grid, aspect="auto", cmap="viridis", vmin=0, vmax=1)
+        axes.set_xticks(range(len(strengths)), [f"{s:g}" for s in sorted(strengths)])
+        axes.set_yticks(range(len(kinds)), kinds, fontsize=7)
+        axes.set(xlabel="strength", title=f"mean {metric}")
+        for (row, column), level in np.ndenumerate(grid):
+            axes.text(column, row, f"{level:.2f}", ha="center", va="center", fontsize=7,
+                      color="black" if level > 0.5 else "white")  # fmt: skip
     return text.getvalue()
 
 
@@ -149,7 +171,6 @@ def draw_band(
         axes.fill_between(xs, low, high, color=COLOURS[0], alpha=0.2, lw=0)
         axes.plot(xs, ys, "o-", ms=3.5, lw=1.2, color=COLOURS[0], label=label)
         axes.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
-        axes.legend(frameon=False, fontsize=7)
     return text.getvalue()
 
 
@@ -166,7 +187,6 @@ def draw_detection(rows: Sequence[dict[str, Any]], strengths: Sequence[float], k
             )  # fmt: skip
         axes.axhline(0.5, color="0.6", lw=0.8, ls=":", label="no detection")
         axes.set(xlabel="L-inf size", ylabel="AUROC", ylim=(0.3, 1.02))
-        axes.legend(frameon=False, fontsize=7)
     return text.getvalue()
 
 
@@ -178,11 +198,20 @@ def svg_figure(columns: int) -> Iterator[tuple[Any, io.StringIO]]:
 
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "agentkit", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(4.6 * columns, 3.4), layout="constrained")
+        figure = Figure(figsize=(4.6 * columns + 0.6, 4.2), layout="constrained")
         panels = figure.subplots(1, columns, squeeze=False)[0]
         yield panels, text
         for axes in panels:
             axes.spines[["top", "right"]].set_visible(False)
+        named = {
+            label: handle
+            for axes in panels
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        if named:
+            figure.legend(
+                named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=7
+            )
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
 
 
@@ -197,4 +226,6 @@ def _draw_curve(axes: Any, curve: Curve, kind: str, colour: str) -> None:
         fine = np.linspace(0, curve.strengths[-1], 200)
         axes.plot(fine, curve.logistic.at(fine), lw=1.2, color=colour)
     if curve.ed50 is not None and curve.ed50.strength is not None:
-        axes.axvline(curve.ed50.strength, lw=0.8, ls="-.", color=colour, label=f"ED50 {curve.ed50}")
+        axes.axvline(
+            curve.ed50.strength, lw=0.8, ls="-.", color=colour, label=f"ED50 of {kind}: {curve.ed50}"
+        )

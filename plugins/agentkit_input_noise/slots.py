@@ -63,7 +63,8 @@ def measure(
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     drawn = [m for m in metrics if m.name in ("span_f1", "exact")]
-    curve_files.write(ctx, table, curve_files.Sweep(curve_kinds(params), params.strengths, drawn), units)
+    kinds, jumps = curve_kinds(params)
+    curve_files.write(ctx, table, curve_files.Sweep(kinds, params.strengths, drawn, only_mapped=jumps), units)
     curve_files.write_examples(ctx, examples)
     return table
 
@@ -81,9 +82,13 @@ def plans(params: SlotNoise) -> dict[str, Steps]:
     return found
 
 
-def curve_kinds(params: SlotNoise) -> list[str]:
-    """Kinds and mixes that were measured at every strength."""
-    return [k for k in params.kinds if k not in LEVEL_KINDS] + ["+".join(mix) for mix in params.every_mix]
+def curve_kinds(params: SlotNoise) -> tuple[list[str], list[str]]:
+    """Kinds and mixes with a curve, and mixes that add or drop words at every strength: they jump at zero."""
+    smooth = [k for k in params.kinds if k not in LEVEL_KINDS]
+    jumps = []
+    for mix in params.every_mix:
+        (jumps if set(mix) & set(LEVEL_KINDS) else smooth).append("+".join(mix))
+    return smooth, jumps
 
 
 def perturb(params: SlotNoise, unit: Unit, data: Any, steps: dict[str, Steps]) -> dict[str, Perturbed]:

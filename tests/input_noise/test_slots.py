@@ -75,6 +75,7 @@ def test_an_exploration_leaves_curves_and_examples_with_labels(make_context, ngr
         "speech",
         *("+".join(m) for m in NOISE_LLM),
     }
+    assert "spelling+append" in context.artifacts["heat.svg"]
     example = context.artifacts["examples.json"]["verbose=1"][0]
     assert len(example["labels"]) == len(example["predicted"]) == len(example["after"].split(" "))
 
