@@ -84,8 +84,8 @@ def plans(params: SlotNoise) -> dict[str, Steps]:
 
 def curve_kinds(params: SlotNoise) -> tuple[list[str], list[str]]:
     """Kinds and mixes with a curve, and mixes that add or drop words at every strength: they jump at zero."""
-    smooth = [k for k in params.kinds if k not in LEVEL_KINDS]
-    jumps = []
+    smooth: list[str] = [k for k in params.kinds if k not in LEVEL_KINDS]
+    jumps: list[str] = []
     for mix in params.every_mix:
         (jumps if set(mix) & set(LEVEL_KINDS) else smooth).append("+".join(mix))
     return smooth, jumps
