@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentkit.ledger.campaign import Campaign
+from agentkit.ledger.export import Export
 from agentkit.ledger.holdout import Holdout
 from agentkit.ledger.hypothesis import Hypothesis
 from agentkit.ledger.ledger import Ledger
@@ -24,6 +25,7 @@ __all__ = [
     "Attempt",
     "Campaign",
     "CampaignRow",
+    "Export",
     "Holdout",
     "Hypothesis",
     "Ledger",

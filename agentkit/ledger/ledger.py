@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from agentkit.errors import LedgerError, SpecError, unknown
 from agentkit.ledger.campaign import CAMPAIGN, PROCEDURE, Campaign
 from agentkit.ledger.clock import now
+from agentkit.ledger.export import Export, export
 from agentkit.ledger.hypothesis import HYPOTHESIS, Hypothesis
 from agentkit.ledger.lease import FileLease, PostgresLease
 from agentkit.ledger.query import query
@@ -21,7 +23,6 @@ from agentkit.ledger.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from agentkit.ledger.store import Lease
@@ -157,6 +158,10 @@ class Ledger:
     ) -> list[dict[str, Any]]:
         """Rows of one SELECT, read on a connection that can do nothing else (limits: see `query`)."""
         return query(self.store, sql, parameters, **limits)
+
+    def export(self, folder: str | Path, *, artifacts: Path | None = None) -> Export:
+        """Write everything into a new folder as an RO-Crate, root seeds included; see `export`."""
+        return export(self.store, Path(folder), artifacts)
 
     # ---- by reference
 
