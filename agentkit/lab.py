@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from agentkit.agent.budget import Account
 from agentkit.agent.driver import Driver
 from agentkit.agent.scripted import confirm_all, explore_all, register_all
 from agentkit.agent.toolbox import Toolbox
@@ -208,12 +209,11 @@ class Lab:
                 self._open_executor(),
                 self.plugins,
                 on_event=self._on_event,
-                seconds=budget.seconds if budget else None,
+                account=Account(budget, per_tool=budget.per_tool if budget else None, warn=self._notify),
             ),
             report=report,
             session=session,
             allow=study.tools if study else None,
-            max_runs=budget.runs if budget else None,
             notify=self._notify,
         )
 

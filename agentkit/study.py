@@ -61,11 +61,20 @@ class HypothesisStep(Frozen):
         return self
 
 
-class BudgetSection(Frozen):
-    """What may be spent; a step that would pass a cap is not started."""
+class Budget(Frozen):
+    """What may be spent, in five currencies; a step that would pass a cap is not started. None means no cap."""
 
+    usd: Annotated[float, Field(ge=0)] | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
     runs: Annotated[int, Field(ge=0)] | None = None
     seconds: Annotated[float, Field(ge=0)] | None = None
+    gpu_seconds: Annotated[float, Field(ge=0)] | None = None
+
+
+class BudgetSection(Budget):
+    """The study's caps, and narrower ones for single tools (runs, seconds and gpu_seconds are spent by tools)."""
+
+    per_tool: dict[str, Budget] = Field(default_factory=dict)
 
 
 class Study(Frozen):

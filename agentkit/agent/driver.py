@@ -7,7 +7,8 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from agentkit.errors import BudgetError, WorkerError
+from agentkit.agent.budget import Account
+from agentkit.errors import WorkerError
 from agentkit.ledger import Artifact, UnitOutcome
 from agentkit.workers import JobSpec, merge, numeric_environment, plan_shards
 
@@ -32,7 +33,7 @@ class Driver:
         executor: where jobs run.
         plugins: what is installed here; workers refuse a job whose plugin differs.
         on_event: sees every event of every job.
-        seconds: wall seconds this driver may spend; None for no cap.
+        account: what may be spent; every attempt is charged its wall seconds and its GPU seconds.
     """
 
     def __init__(
@@ -41,13 +42,12 @@ class Driver:
         plugins: Plugins,
         *,
         on_event: Callable[[Event], None] = lambda event: None,
-        seconds: float | None = None,
+        account: Account | None = None,
     ) -> None:
         self._executor = executor
         self._plugins = plugins
         self._on_event = on_event
-        self._seconds = seconds
-        self._began = time.monotonic()
+        self.account = account or Account()
         self._seconds_per_unit: dict[str, float] = {}
 
     def environment(self, tool: str) -> dict[str, Any]:
@@ -67,15 +67,16 @@ class Driver:
 
         Raises:
             WorkerError: the workers refused the job (another plugin version, a changed target).
-            BudgetError: the wall seconds are spent; what was measured is kept.
+            BudgetError: the attempt would pass a cap of seconds; what was measured is kept.
         """
         tool = self._plugins.tool(run.tool)
         for attempt in range(1, MOST_ATTEMPTS + 1):
             if not (missing := run.missing()):
                 break
-            self._check_time()
             jobs = self._jobs(run, tool, missing, one_by_one=attempt > 1)
-            _Attempt(self._executor, run, tool, jobs, attempt, self._saw).drive()
+            self._spend(
+                run, tool, len(missing), _Attempt(self._executor, run, tool, jobs, attempt, self._saw)
+            )
         if missing := run.missing():
             self._give_up(run, missing)
         self._plugins.after_run({"run": run.ref, "tool": run.tool, "phase": run.phase}, _table_of(run))
@@ -107,12 +108,26 @@ class Driver:
             self._seconds_per_unit[job.tool] = event.data["seconds"] / len(job.units)
         self._on_event(event)
 
-    def _check_time(self) -> None:
-        spent = time.monotonic() - self._began
-        if self._seconds is not None and spent >= self._seconds:
-            raise BudgetError(
-                f"budget: {spent:.0f} of {self._seconds:g} seconds are spent; raise budget.seconds and go on with --resume"
+    def _spend(self, run: Run, tool: Tool, units: int, attempt: _Attempt) -> None:
+        """Drive one attempt within the budget: its likely time is set aside first, its real time charged after."""
+        gpus = tool.resources.gpus
+        wall = self.seconds_for(run.tool, units)
+        asked = {"seconds": wall, "gpu_seconds": wall * gpus} if gpus else {"seconds": wall}
+        reservation = self.account.reserve(run.tool, **asked)
+        began = time.monotonic()
+        try:
+            attempt.drive()
+        finally:
+            spent = time.monotonic() - began
+            actual = (
+                {"seconds": spent, "gpu_seconds": attempt.job_seconds * gpus} if gpus else {"seconds": spent}
             )
+            reservation.settle(run.ref, **actual)
+
+    def seconds_for(self, tool: str, units: int) -> float:
+        """Likely wall seconds for units of a tool: as measured here, else as declared, else 0 (unknown)."""
+        each = self._seconds_per_unit.get(tool, self._plugins.tool(tool).seconds_per_unit) or 0.0
+        return each * units / max(1, len(self._executor.capacity().workers))
 
     def _give_up(self, run: Run, units: Sequence[Unit]) -> None:
         fence = run.begin_attempt("driver")
@@ -144,6 +159,7 @@ class _Attempt:
         self._tables: dict[int, list[Measurements]] = defaultdict(list)
         self._files: dict[str, list[Artifact]] = defaultdict(list)
         self._lost: list[str] = []
+        self.job_seconds = 0.0
 
     def drive(self) -> None:
         """Submit, record as answers arrive, and note how the attempt ended."""
@@ -175,6 +191,7 @@ class _Attempt:
 
     def _ended(self, event: Event) -> None:
         status, message = event.data["status"], event.data.get("message") or ""
+        self.job_seconds += float(event.data.get("seconds") or 0.0)
         if status == "refused":
             raise WorkerError(f"{self._run.tool}: {message}")
         if status == "cancelled":

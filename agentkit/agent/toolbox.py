@@ -8,6 +8,7 @@ killed anywhere continues as if nothing had happened.
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,11 @@ from agentkit.agent.answers import (
     plan_answer,
     status_answer,
 )
-from agentkit.errors import BudgetError, ParamError, SpecError, ToolError, near_names, unknown
+from agentkit.errors import ParamError, SpecError, ToolError, near_names, unknown
 from agentkit.ledger import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -51,7 +52,6 @@ class Toolbox:
         report: writes the report and returns its paths and verdict rows (handed in by the lab).
         session: prefix of call ids that is the same whenever the same study is run again.
         allow: names of tools that may be called; all when None.
-        max_runs: how many runs this session may start; None for no cap.
         notify: receives one line per event, for people.
     """
 
@@ -64,7 +64,6 @@ class Toolbox:
         report: Callable[[], Answer],
         session: str,
         allow: Collection[str] | None = None,
-        max_runs: int | None = None,
         notify: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.campaign = campaign
@@ -73,8 +72,7 @@ class Toolbox:
         self._write_report = report
         self._session = session
         self._allow = None if allow is None else set(allow)
-        self._max_runs = max_runs
-        self._runs_at_start = len(campaign.runs())
+        self.account = driver.account
         self._notify = notify
         self.refusals: list[str] = []
         """What planners were refused in this session, in order; the graph keeps it for the lab."""
@@ -147,10 +145,15 @@ class Toolbox:
         targets = self.plugins.fingerprints(self.plugins.target_uris(params.model_dump(mode="json")))
         run = self._begun_run(key)
         if run is None:
-            self._spend_a_run()
-            run = self.campaign.start_explore(
-                self.plugins, tool, params, units, targets=targets, environment=self._driver.environment(tool)
-            )
+            with self._a_run(tool):
+                run = self.campaign.start_explore(
+                    self.plugins,
+                    tool,
+                    params,
+                    units,
+                    targets=targets,
+                    environment=self._driver.environment(tool),
+                )
         self.campaign.known(run)
         self._driver.finish(run)
         self._tell_failures(run)
@@ -195,10 +198,10 @@ class Toolbox:
         hypothesis = self._hypothesis(request.hypothesis)
         run = self._begun_run(key)
         if run is None:
-            self._spend_a_run()
-            run = self.campaign.start_confirm(
-                hypothesis, request.units, environment=self._driver.environment(hypothesis.spec.tool)
-            )
+            with self._a_run(hypothesis.spec.tool):
+                run = self.campaign.start_confirm(
+                    hypothesis, request.units, environment=self._driver.environment(hypothesis.spec.tool)
+                )
         self._driver.finish(run)
         if failures := run.failures():
             self._notify(
@@ -267,12 +270,15 @@ class Toolbox:
         before = int(self._started[key]["runs_before"])
         return runs[before] if len(runs) > before else None
 
-    def _spend_a_run(self) -> None:
-        spent = len(self.campaign.runs()) - self._runs_at_start
-        if self._max_runs is not None and spent >= self._max_runs:
-            raise BudgetError(
-                f"budget: {spent} of {self._max_runs} runs are spent; raise budget.runs to go on"
-            )
+    @contextmanager
+    def _a_run(self, tool: str) -> Iterator[None]:
+        """Set one run aside while it is started; a question that was asked before starts none and costs none."""
+        reservation = self.account.reserve(tool, runs=1)
+        before = len(self.campaign.runs())
+        try:
+            yield
+        finally:
+            reservation.settle(tool, runs=len(self.campaign.runs()) - before)
 
 
 def _pilot(explored: Run, spec: Spec) -> NDArray[np.float64] | None:

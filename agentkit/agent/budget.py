@@ -1,0 +1,148 @@
+"""What may still be spent. Every step is reserved before it starts and settled when it ends, under one lock."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from agentkit.errors import BudgetError
+from agentkit.study import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+CURRENCIES = ("usd", "tokens", "runs", "seconds", "gpu_seconds")
+WARN_AT = 0.8
+
+
+class Account:
+    """Spent, reserved and allowed amounts of one session, for any number of threads.
+
+    Args:
+        budget: caps of the session.
+        per_tool: narrower caps by tool; a tool's steps count against both.
+        spent: what earlier processes of the same session have spent already, by currency.
+        warn: receives one line when four fifths of a cap are gone.
+    """
+
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        *,
+        per_tool: Mapping[str, Budget] | None = None,
+        spent: Mapping[str, float] | None = None,
+        warn: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._caps: dict[str, Budget] = {"": budget or Budget(), **(per_tool or {})}
+        self._spent: dict[tuple[str, str], float] = defaultdict(float)
+        self._reserved: dict[tuple[str, str], float] = defaultdict(float)
+        self._closed: dict[str, str] = {}
+        self._unrecorded: list[tuple[str, float, str]] = []
+        self._warned: set[tuple[str, str]] = set()
+        self._warn = warn
+        self._lock = threading.Lock()
+        for currency, amount in (spent or {}).items():
+            self._spent["", currency] = amount
+
+    @property
+    def budget(self) -> Budget:
+        """Caps of the session."""
+        return self._caps[""]
+
+    def spent(self, currency: str, tool: str = "") -> float:
+        """What the session (or one tool of it) has spent of a currency."""
+        with self._lock:
+            return self._spent[tool, currency]
+
+    def reserve(self, tool: str = "", **estimate: float) -> Reservation:
+        """Set amounts aside for one step; settle what it returns when the step has ended.
+
+        A cap that is used up refuses even a step whose cost is unknown (estimate 0).
+
+        Raises:
+            BudgetError: the step would pass a cap; nothing is set aside.
+        """
+        with self._lock:
+            for scope in self._scopes(tool):
+                for currency, amount in estimate.items():
+                    self._check(scope, currency, amount)
+            for scope in self._scopes(tool):
+                for currency, amount in estimate.items():
+                    self._reserved[scope, currency] += amount
+        return Reservation(self, tool, dict(estimate))
+
+    def close(self, currency: str, reason: str) -> None:
+        """Let no further step spend a currency, because what is spent can no longer be known."""
+        with self._lock:
+            self._closed.setdefault(currency, reason)
+
+    def take_unrecorded(self) -> list[tuple[str, float, str]]:
+        """Amounts (currency, amount, what for) settled since the last call, for the record."""
+        with self._lock:
+            taken, self._unrecorded = self._unrecorded, []
+            return taken
+
+    def line(self) -> str:
+        """Spent and allowed, for people: `runs 3 of 40, tokens 1200`."""
+        parts = []
+        for currency in CURRENCIES:
+            cap, spent = getattr(self.budget, currency), self.spent(currency)
+            if cap is not None:
+                parts.append(f"{currency} {spent:.6g} of {cap:g}")
+            elif spent:
+                parts.append(f"{currency} {spent:.6g}")
+        return ", ".join(parts) or "nothing spent, no cap"
+
+    def settle(self, reservation: Reservation, actual: Mapping[str, float], ref: str) -> None:
+        """Replace a reservation by what the step really cost. Called by `Reservation.settle`."""
+        warnings = []
+        with self._lock:
+            for scope in self._scopes(reservation.tool):
+                for currency, amount in reservation.estimate.items():
+                    self._reserved[scope, currency] -= amount
+                for currency, amount in actual.items():
+                    self._spent[scope, currency] += amount
+                    warnings += self._near(scope, currency)
+            self._unrecorded += [(currency, amount, ref) for currency, amount in actual.items() if amount]
+        for line in warnings:
+            self._warn(line)
+
+    def _scopes(self, tool: str) -> list[str]:
+        return ["", tool] if tool and tool in self._caps else [""]
+
+    def _check(self, scope: str, currency: str, amount: float) -> None:
+        if not scope and currency in self._closed:
+            raise BudgetError(f"budget: {self._closed[currency]}")
+        cap = getattr(self._caps[scope], currency)
+        if cap is None:
+            return
+        spent, waiting = self._spent[scope, currency], self._reserved[scope, currency]
+        if spent + waiting + amount > cap or spent + waiting >= cap:
+            key = f"budget.per_tool.{scope}.{currency}" if scope else f"budget.{currency}"
+            more = f", {waiting:.6g} are set aside" if waiting else ""
+            need = f"; the next step may take {amount:.6g}" if amount and spent + waiting < cap else ""
+            raise BudgetError(
+                f"budget: {spent:.6g} of {cap:g} {currency} are spent{more}{need}; raise {key} and resume to go on"
+            )
+
+    def _near(self, scope: str, currency: str) -> list[str]:
+        cap, spent = getattr(self._caps[scope], currency), self._spent[scope, currency]
+        if cap is None or spent < WARN_AT * cap or (scope, currency) in self._warned:
+            return []
+        self._warned.add((scope, currency))
+        return [f"budget   {spent:.6g} of {cap:g} {currency} are spent{f' by {scope}' if scope else ''}"]
+
+
+class Reservation:
+    """Amounts set aside for one step."""
+
+    def __init__(self, account: Account, tool: str, estimate: dict[str, float]) -> None:
+        self.account, self.tool, self.estimate = account, tool, estimate
+        self._open = True
+
+    def settle(self, ref: str = "", **actual: float) -> None:
+        """The step has ended and cost this much (nothing, when it did not start). Later calls change nothing."""
+        if self._open:
+            self._open = False
+            self.account.settle(self, actual, ref)
