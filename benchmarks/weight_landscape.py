@@ -37,13 +37,13 @@ def rows() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(256, 256, generator=generator), torch.randint(0, 10, (256,), generator=generator)
 
 
-def ours(net: nn.Sequential) -> Any:
+def ours(net: nn.Sequential, grid: int = GRID) -> Any:
     """The plane by our kernel."""
     x, labels = rows()
     weights = {n: p.detach() for n, p in net.named_parameters()}
     generator = torch.Generator().manual_seed(2)
     axes = [random_direction(weights, generator) for _ in range(2)]
-    at = [0.5 * (2 * i - GRID + 1) / (GRID - 1) for i in range(GRID)]
+    at = [0.5 * (2 * i - grid + 1) / (grid - 1) for i in range(grid)]
     return grid_losses(
         weights,
         axes,
@@ -52,7 +52,7 @@ def ours(net: nn.Sequential) -> Any:
     )
 
 
-def peer(net: nn.Sequential) -> Any:
+def peer(net: nn.Sequential, grid: int = GRID) -> Any:
     """The plane by the peer; it writes into the weights, hence its own deep copy, as it advises."""
     import loss_landscapes
     from loss_landscapes.metrics import Loss
@@ -80,16 +80,12 @@ def status(field: str) -> int:
 def child(name: str, queue: Any) -> None:
     """Growth of the peak while one side maps a plane of a wide network (18.9 million weights, 76 MB)."""
     torch.set_num_threads(1)
-    global GRID
-    GRID = 3
     net = network(4096)
     run = ours if name == "ours" else peer
-    ours(network(64))
-    if name != "ours":
-        peer(network(64))
+    run(network(64), 3)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     start = status("VmRSS")
-    run(net)
+    run(net, 3)
     queue.put(status("VmHWM") - start)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def main() -> None:
     for rank in (1, 4):
         spec = ZoSpec(1, names, tuple(SHAPES), "", steps=20_000, rank=rank)
         replica = Replica(base)
-        times = [cpu_seconds(lambda i=i: replica.apply(spec, [Record(i, 0, 0, 64)])) for i in range(count)]
+        times = [cpu_seconds(partial(replica.apply, spec, [Record(i, 0, 0, 64)])) for i in range(count)]
         good.append(
             verdict(f"rank {rank}: CPU ms per record (least of {count})", 1e3 * min(times), 20.0, " ms")
         )

@@ -53,6 +53,7 @@ class Stepper:
         self.state = StepState(self.adapter, task.sites, self.optimizer, unit.torch_generator("perturb"))
 
     def __call__(self) -> None:
+        """One step."""
         with PerturbContext(self.task.sites) as context:
             self.state.pass_ = _passes(
                 self.task.encoder, context, self.batch, self.adapter, self.head, Cost(), "float32"
@@ -70,6 +71,7 @@ class PeerSam:
         self.optimizer = sam(parameters, torch.optim.AdamW, rho=0.05, lr=2e-3, fused=True)
 
     def __call__(self) -> None:
+        """One step."""
         inner = self.inner
         with PerturbContext(inner.task.sites) as context:
 

@@ -30,6 +30,7 @@ class Ours:
         self.step = 0
 
     def __call__(self) -> None:
+        """One step."""
         self.worker.apply([self.worker.probe(self.step).record])
         self.step += 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,7 @@ class UnitWork:
         self.recipe = task.recipe(params, by_passes=params.budget == "passes", dtype=params.dtype)
         self.cost: dict[str, Any] = {}
         self._typos: dict[int, Rows] = {}
+        self._lora_step_s: float | None = None
 
     def measure(self, condition: str, method: str, noise: str) -> dict[str, float]:
         """The metrics of one condition."""
@@ -99,6 +101,8 @@ class UnitWork:
             method, self.params.ggpo, self.params.mgpo, self.params.sam, self.params.asam, self.params.awp
         )
         trained = train(self.unit, encoder, self.task.sites, rows, self.recipe, step, change)
+        if condition == BASELINE:
+            self._lora_step_s = trained.cost.step_s / trained.cost.steps
         return self._finish(condition, self.task.encoder, trained)
 
     def _train_rows(self, encoder: Encoder) -> Rows:
@@ -171,10 +175,18 @@ class UnitWork:
             self.params.batch,
             zo_tagging.objective_loss(params.objective, len(task.tags)),
         )
-        with trained.cost.time("step_s"):
-            replica, extra = self._zo_weights(condition, objective)
+        start = time.thread_time()
+        replica, extra = self._zo_weights(condition, objective)
+        zo_seconds = time.thread_time() - start
         tag = f"{condition}-u{unit.index}"
-        self.cost = {**asdict(trained.cost), "replica_bytes": replica.nbytes, **extra}
+        steps = max(1, params.steps)
+        self.cost = {
+            **asdict(trained.cost),
+            "replica_bytes": replica.nbytes,
+            "zo_step_s": zo_seconds / steps,  # beside it, what a step of backpropagation costs here
+            "lora_step_s": self._lora_step_s,
+            **extra,
+        }
         self.ctx.artifact(
             f"head-{tag}.safetensors", {f"{HEAD}{n}": t for n, t in trained.head.tensors().items()}
         )
@@ -195,15 +207,20 @@ class UnitWork:
         self.ctx.artifact(f"curve-{tag}.csv", [{"step": i, "loss": x} for i, x in enumerate(fleet.losses)])
         log = ZoLog(spec, tuple(fleet.records), tuple(fleet.checkpoints), self._zo_task(objective))
         sha256 = self.ctx.artifact(f"zo-log-{tag}.npz", log.arrays())
+        rebuilt = Replica(objective.matrices())
+        rebuilt.apply(spec, log.records)
         share = saturated(r.byte for r in fleet.records)
-        return fleet.replica, {
+        summary = {
             "zo_log_sha256": sha256,
             "zo_log_payload_bytes": len(fleet.records),
             "weights_bytes": fleet.replica.nbytes,
+            "rebuilt_from_base_and_log": rebuilt.digest() == fleet.replica.digest(),
             "byte_saturated": share,
             "byte_saturated_warning": share > 0.01,
             "records_skipped": sum(r.byte == 0 for r in fleet.records),
         }
+        self.ctx.artifact(f"zo-{tag}.json", summary)
+        return fleet.replica, summary
 
     def _zo_task(self, objective: zo_tagging.TaggingObjective) -> dict[str, Any]:
         """What a replay needs to find model, data, unit and head again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,8 +18,13 @@ from agentkit_weight.training import Recipe
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from torch import Tensor
+
     from agentkit import Context, Unit
     from agentkit_weight.params import LoraParams, TaskParams
+
+_PREFIXES: WeakKeyDictionary[Any, dict[Any, list[Tensor]]] = WeakKeyDictionary()
+_KEPT_PREFIXES = 3
 
 
 class Task:
@@ -65,9 +71,9 @@ class Task:
         self._rows: dict[int, Rows] = {}
 
     def rows(self, encoder: Encoder) -> Rows:
-        """All strings, their lower layers run once per encoder and shared by every condition and unit."""
+        """All strings, their lower layers run once and shared by every condition, unit and job of the process."""
         if id(encoder) not in self._rows:
-            self._rows[id(encoder)] = Rows(encoder, self.all)
+            self._rows[id(encoder)] = Rows(encoder, self.all, _shared_prefix(encoder, self.all))
         return self._rows[id(encoder)]
 
     def split(self, unit: Unit) -> tuple[list[int], list[int]]:
@@ -109,6 +115,21 @@ class Task:
         )
 
 
+def _shared_prefix(encoder: Encoder, rows: Tagged) -> list[Tensor]:
+    """The lower layers' output for these strings, kept for the next job on this very model.
+
+    The key holds where every parameter lies and how often it was written: weights that changed are run again.
+    """
+    written = tuple((p.data_ptr(), p._version) for p in encoder.model.parameters())
+    key = (encoder.start, hash(rows.ids), hash(written))
+    kept = _PREFIXES.setdefault(encoder.model, {})
+    if key not in kept:
+        while len(kept) >= _KEPT_PREFIXES:
+            del kept[next(iter(kept))]
+        kept[key] = encoder.prefix(rows)
+    return kept[key]
+
+
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
     """The model without dropout inside the block, and as it was after it."""
@@ -119,6 +140,3 @@ def evaluation_mode(model: Any) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-__all__ = ["Tagged", "Task", "evaluation_mode"]

@@ -214,3 +214,16 @@ def test_declared_metrics_hold_every_value(ctx: FakeContext):
     for name in table.metrics:
         metric: Metric = finetune.metric(name)
         assert all(metric.contains(v) for v in table.array(name).ravel())
+
+
+def test_the_shared_lower_layers_notice_that_the_model_was_written(ctx: FakeContext):
+    before = run(ctx, methods=["lora"])
+    weight = ctx.targets["tiny:"].model.embeddings.word_embeddings.weight
+    with torch.no_grad():
+        weight[6] += 1
+    changed = run(ctx, methods=["lora"])
+    with torch.no_grad():
+        weight[6] -= 1
+    assert changed != before
+    ctx.targets["tiny:"] = tiny_encoder()
+    assert run(ctx, methods=["lora"]) == before
