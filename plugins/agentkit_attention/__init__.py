@@ -17,9 +17,10 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     from agentkit_attention.guide import guide
     from agentkit_attention.list_sites import sites
     from agentkit_attention.perturb_heads import perturb_heads
+    from agentkit_attention.probe_tools import probe_edit, probe_layers
     from agentkit_attention.screen_heads import screen_heads
 
-    for tool in (sites, perturb_heads, screen_heads, guide):
+    for tool in (sites, perturb_heads, screen_heads, guide, probe_layers, probe_edit):
         register(tool)
 
 
