@@ -39,29 +39,42 @@ class Effect:
         return sign * self.mean
 
 
-def candidates(step: Mapping[str, Any], explored: Mapping[str, Any]) -> list[dict[str, Any]]:
+def candidates(
+    step: Mapping[str, Any], explored: Mapping[str, Any], *, sign: int | None = None
+) -> list[dict[str, Any]]:
     """Arguments of `register` for what one exploration suggests, most promising first.
 
     Args:
         step: the explore step: tool, params, and what matters to the user (`metric`, `sesoi`).
         explored: the answer of the exploration.
+        sign: the direction asked for; that of harm when None.
     """
     name = step.get("metric") or next(iter(explored["metrics"]))
     table = explored["metrics"][name]
-    effects = [Effect(*row) for row in zip(table["conditions"], table["mean"], table["se"], strict=True)]
+    effects = effects_of(table)
     if not effects:
         return []
-    sesoi = step.get("sesoi") or _default_sesoi(table)
-    sign = _harmful_sign(table, effects)
-    found = _dose_claims(effects, sign, sesoi) if _is_dose(effects) else _scan_claims(effects, sign, sesoi)
+    sesoi = step.get("sesoi") or default_sesoi(table)
+    sign = sign or harmful_sign(table, effects)
+    found = claims_of(effects, sign, sesoi)
     common = {"tool": step["tool"], "params": dict(step.get("params") or {}), "metric": name, "sesoi": sesoi}
     return [{**common, **claim} for claim in found]
+
+
+def effects_of(table: Mapping[str, Any]) -> list[Effect]:
+    """The effects of one metric's table, in its order."""
+    return [Effect(*row) for row in zip(table["conditions"], table["mean"], table["se"], strict=True)]
+
+
+def claims_of(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dict[str, Any]]:
+    """Condition, direction and null of what is worth freezing: along a dose, or among sites."""
+    return _dose_claims(effects, sign, sesoi) if _is_dose(effects) else _scan_claims(effects, sign, sesoi)
 
 
 def _dose_claims(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dict[str, Any]]:
     """The weakest strength that clearly matters, and the strongest that seems not to."""
     claims: list[dict[str, Any]] = []
-    for series in _series(effects).values():
+    for series in series_of(effects).values():
         harmful = [e for e in series if e.towards(sign) - e.se >= CLEAR * sesoi]
         claims += [_moves(e, sign, sesoi) for e in harmful[:1]]
         tolerated = [e for e in series if e.reach < FLAT * sesoi]
@@ -95,7 +108,8 @@ def _unchanged(effect: Effect) -> dict[str, Any]:
     return {"condition": effect.condition, "direction": "equivalent", "null": 0.0}
 
 
-def _series(effects: Sequence[Effect]) -> dict[str, list[Effect]]:
+def series_of(effects: Sequence[Effect]) -> dict[str, list[Effect]]:
+    """Effects of conditions such as `typos=0.2`, by kind, each in order of strength."""
     series: dict[str, list[tuple[float, Effect]]] = {}
     for effect in effects:
         if match := DOSE.fullmatch(effect.condition):
@@ -104,17 +118,18 @@ def _series(effects: Sequence[Effect]) -> dict[str, list[Effect]]:
 
 
 def _is_dose(effects: Sequence[Effect]) -> bool:
-    return any(len(series) >= 3 for series in _series(effects).values())
+    return any(len(series) >= 3 for series in series_of(effects).values())
 
 
-def _harmful_sign(table: Mapping[str, Any], effects: Sequence[Effect]) -> int:
+def harmful_sign(table: Mapping[str, Any], effects: Sequence[Effect]) -> int:
     """The direction in which a perturbation does harm; where the metric has none, that of the largest effect."""
     if (better := table.get("higher_is_better")) is not None:
         return -1 if better else 1
     return 1 if max(effects, key=lambda e: abs(e.mean)).mean > 0 else -1
 
 
-def _default_sesoi(table: Mapping[str, Any]) -> float:
+def default_sesoi(table: Mapping[str, Any]) -> float:
+    """5 % of the metric's range, or a fifth of the baseline's spread where there is none."""
     low, high = table.get("low"), table.get("high")
     if low is not None and high is not None:
         return float(DEFAULT_SESOI_SHARE * (high - low))

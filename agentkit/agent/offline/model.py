@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from agentkit.agent.names import from_wire, to_wire
-from agentkit.agent.offline.policy import Action, Event, next_action
+from agentkit.agent.names import to_wire
+from agentkit.agent.offline.conversation import STEPS_MARK, goal_message
+from agentkit.agent.offline.events import Action
+from agentkit.agent.offline.planner import plan
 from agentkit.canon import sha256_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForLLMRun
     from langchain_core.runnables import Runnable
 
-STEPS_MARK = "explore steps (JSON): "
-"""The line of the user's message that carries the study's own explore steps."""
+__all__ = ["STEPS_MARK", "OfflinePlanner", "goal_message"]
 
 
 class OfflinePlanner(BaseChatModel):
@@ -44,41 +44,17 @@ class OfflinePlanner(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        step = next_action(_steps(messages), _events(messages))
+        step = plan(messages, kwargs.get("tools") or ())
         usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
         if isinstance(step, Action):
             call_id = "off_" + sha256_of([_plain(m) for m in messages])[:12]
             call = {"name": to_wire(step.name), "args": step.args, "id": call_id, "type": "tool_call"}
-            message = AIMessage(content="", tool_calls=[call], usage_metadata=usage)
+            message = AIMessage(content=step.text, tool_calls=[call], usage_metadata=usage)
+            message.response_metadata = {"model_name": "offline"}
         else:
             message = AIMessage(content=step.text, usage_metadata=usage)
-        message.response_metadata = {"model_name": "offline"}
+            message.response_metadata = {"model_name": "offline", "finish": step.kind}
         return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-def goal_message(goal: str, steps: Sequence[dict[str, Any]]) -> str:
-    """The user's message: the goal in words and, for planners that want it exactly, the study's explore steps."""
-    return f"{goal}\n\n{STEPS_MARK}{json.dumps(list(steps), sort_keys=True)}" if steps else goal
-
-
-def _steps(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    for message in messages:
-        if isinstance(message, HumanMessage) and STEPS_MARK in (text := str(message.content)):
-            return list(json.loads(text.split(STEPS_MARK, 1)[1]))
-    return []
-
-
-def _events(messages: Sequence[BaseMessage]) -> list[Event]:
-    calls = {c["id"]: c for m in messages if isinstance(m, AIMessage) for c in m.tool_calls}
-    events = []
-    for message in messages:
-        if isinstance(message, ToolMessage) and (call := calls.get(message.tool_call_id)):
-            name, text = from_wire(call["name"]), str(message.content)
-            failed = message.status == "error"
-            events.append(
-                Event(name, call["args"], None if failed else json.loads(text), text if failed else "")
-            )
-    return events
 
 
 def _plain(message: BaseMessage) -> list[Any]:

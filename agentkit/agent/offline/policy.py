@@ -7,11 +7,12 @@ conversation can be replayed, or resumed by anybody who has its messages.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.batches import BATCH_UNITS, OpenClaim, next_step
 from agentkit.agent.offline.candidates import candidates, in_direction_only
+from agentkit.agent.offline.events import Action, Event, Finish
+from agentkit.agent.offline.replies import SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,32 +20,6 @@ if TYPE_CHECKING:
 MIN_UNITS, MAX_UNITS = 40, 400
 SPARE = 1.3
 """Units reserved over the planned number, so that a slightly smaller effect is still found."""
-SIGNATURE = "planned by the offline planner (rules and statistics, not a language model)"
-
-
-@dataclass(frozen=True)
-class Event:
-    """One call that was answered: its name, its arguments, and the answer or the error text."""
-
-    name: str
-    args: Mapping[str, Any]
-    result: Mapping[str, Any] | None
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Action:
-    """The next call."""
-
-    name: str
-    args: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Finish:
-    """Nothing more to call: the closing words."""
-
-    text: str
 
 
 def next_action(steps: Sequence[Mapping[str, Any]], events: Sequence[Event]) -> Action | Finish:
@@ -67,15 +42,31 @@ def next_action(steps: Sequence[Mapping[str, Any]], events: Sequence[Event]) -> 
             "explore",
             {"tool": step["tool"], "params": dict(step.get("params") or {}), "units": step.get("units", 8)},
         )
-    for claim in _wanted(steps, explored):
-        if (action := _towards_registration(claim, events)) is not None:
+    return from_claims_to_report(_wanted(steps, explored), events)
+
+
+def from_claims_to_report(
+    claims: Sequence[Mapping[str, Any]], events: Sequence[Event], *, exact: bool = False
+) -> Action | Finish:
+    """Register the claims, confirm them in batches, report, and summarise.
+
+    Args:
+        claims: arguments of `register`, in order.
+        events: calls answered so far, in order.
+        exact: keep each claim as it is, also where the campaign could not see its effect (then it is not frozen).
+    """
+    for claim in claims:
+        if (action := _towards_registration(claim, events, exact=exact)) is not None:
             return action
-    if (step_ := next_step(_claims(events))).kind == "run_batch":
-        return Action("run_batch", {"hypothesis": step_.hypothesis, "units": BATCH_UNITS})
-    if step_.kind == "stop":
-        return Action("stop", {"hypothesis": step_.hypothesis, "reason": step_.reason})
+    if (step := next_step(open_claims(events))).kind == "run_batch":
+        return Action("run_batch", {"hypothesis": step.hypothesis, "units": BATCH_UNITS})
+    if step.kind == "stop":
+        return Action("stop", {"hypothesis": step.hypothesis, "reason": step.reason})
     reports = [e for e in events if e.name == "report"]
-    return Finish(_summary(reports[-1], events)) if reports else Action("report", {})
+    if not reports:
+        return Action("report", {})
+    summary = _summary(reports[-1], events)
+    return Finish("\n".join([*summary, *_unseen(events, exact=exact), f"({SIGNATURE})"]))
 
 
 def _wanted(steps: Sequence[Mapping[str, Any]], explored: Sequence[Event]) -> list[dict[str, Any]]:
@@ -87,18 +78,19 @@ def _wanted(steps: Sequence[Mapping[str, Any]], explored: Sequence[Event]) -> li
     return claims
 
 
-def _towards_registration(claim: Mapping[str, Any], events: Sequence[Event]) -> Action | None:
+def _towards_registration(claim: Mapping[str, Any], events: Sequence[Event], *, exact: bool) -> Action | None:
     """The dry run, then the registration, or None when both are answered (or refused).
 
     A claim about a size that the campaign could not see is replaced by one about its direction alone.
     """
     plan = _answered(claim, events, dry_run=True)
     if plan is None:
-        return Action("register", {**claim, "dry_run": True})
+        most = {"max_units": MAX_UNITS} if exact else {}
+        return Action("register", {**claim, **most, "dry_run": True})
     if plan.result is None:
         return None
     if _cannot_be_seen(plan.result, claim):
-        return _towards_registration(in_direction_only(claim), events)
+        return None if exact else _towards_registration(in_direction_only(claim), events, exact=exact)
     if _answered(claim, events, dry_run=False) is not None:
         return None
     return Action("register", {**claim, "max_units": _units_to_reserve(plan.result)})
@@ -126,7 +118,8 @@ def _units_to_reserve(plan: Mapping[str, Any]) -> int:
     return min(max(batches * BATCH_UNITS, MIN_UNITS), MAX_UNITS)
 
 
-def _claims(events: Sequence[Event]) -> list[OpenClaim]:
+def open_claims(events: Sequence[Event]) -> list[OpenClaim]:
+    """Registered claims and where they stand, in order of registration."""
     claims: dict[str, OpenClaim] = {}
     for event in events:
         answer = event.result
@@ -148,11 +141,11 @@ def _claims(events: Sequence[Event]) -> list[OpenClaim]:
     return list(claims.values())
 
 
-def _summary(report: Event, events: Sequence[Event]) -> str:
+def _summary(report: Event, events: Sequence[Event]) -> list[str]:
     rows = (report.result or {}).get("verdicts", [])
     lines = [f"{row['verdict']}: {row['sentence']}" for row in rows]
     refused = [
-        f"not registered: {e.args['metric']} of {e.args['condition']}, {e.args['direction']} ({e.error})"
+        f"not registered: {e.args['metric']} of {_compared(e.args)}, {e.args['direction']} ({e.error})"
         for e in events
         if e.name == "register" and e.error
     ]
@@ -161,4 +154,21 @@ def _summary(report: Event, events: Sequence[Event]) -> str:
     ]
     if not lines:
         lines = ["Nothing was registered: no condition moved the metric clearly, and none was clearly flat."]
-    return "\n".join([*lines, *refused, *failed, f"({SIGNATURE})"])
+    return [*lines, *refused, *failed]
+
+
+def _compared(args: Mapping[str, Any]) -> str:
+    contrast = args.get("contrast")
+    return str(args.get("condition")) if not contrast else " - ".join(contrast)
+
+
+def _unseen(events: Sequence[Event], *, exact: bool) -> list[str]:
+    """Claims left out because the campaign could not see the effect that was asked for, and what would mend it."""
+    plans = [e for e in events if exact and e.name == "register" and e.args.get("dry_run") and e.result]
+    return [
+        f"not registered: {e.args['metric']} of {_compared(e.args)}: with {MAX_UNITS} units the smallest effect that could be "
+        f"shown is {e.result['smallest_detectable_effect']:.3g}, more than the {e.args['sesoi']:g} asked for; "
+        "ask for a larger effect, or for a metric with a tighter range"
+        for e in plans
+        if e.result and _cannot_be_seen(e.result, e.args)
+    ]

@@ -1,0 +1,114 @@
+"""Which tool: the best-ranked one if it stands out, else a question; nothing at all for what no tool is about."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agentkit.agent.offline.ranking import ranker_of
+from agentkit.agent.offline.text import search_words
+from agentkit.agent.offline.values import Values, read_values
+from agentkit.agent.offline.words import pieces, stem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentkit.agent.offline.cards import ToolCard
+    from agentkit.agent.offline.text import Token
+
+ACCEPT = 0.28
+"""Least share of the request's weight that the tool must hold."""
+NEAR_TOPIC = 0.22
+"""Below this share the request is about something else."""
+STANDS_OUT = 0.06
+"""Least lead over the second tool, as a share of the first."""
+CONSIDERED = 5
+HEDGES = frozenset(stem(w) for w in ["estimate", "approximate", "approx", "approximation"])
+ASKS_ROUGH = re.compile(
+    r"\b(?:estimat\w*|approx\w*|first[- ]order|rough\w*|quick\w*|fast\w*|cheap\w*|attribution)\b",
+    re.IGNORECASE,
+)
+ROUGH = 0.8
+"""What an approximation counts for when nobody asked for one."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The tools considered, best first, with adjusted score, share of the request and values read for each."""
+
+    cards: tuple[ToolCard, ...]
+    scores: tuple[float, ...]
+    share: float
+    values: tuple[Values, ...]
+    by_name: bool = False
+    said: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the first tool may be run without asking."""
+        if self.by_name:
+            return True
+        second = self.scores[1] if len(self.scores) > 1 else 0.0
+        return self.share >= ACCEPT and (self.scores[0] - second) >= STANDS_OUT * self.scores[0]
+
+    @property
+    def on_topic(self) -> bool:
+        """Whether the request is about anything these tools do."""
+        return self.by_name or self.share >= NEAR_TOPIC
+
+
+def choose(cards: Sequence[ToolCard], text: str, tokens: list[Token]) -> Choice:
+    """Rank the tools for a request and read its values for the first few."""
+    if (named := _named(cards, text)) is not None:
+        return Choice(
+            (named,), (1.0,), 1.0, (read_values(named, text, tokens),), by_name=True, said=named.name
+        )
+    ranker = ranker_of(cards)
+    words = search_words(tokens)
+    raw = ranker.scores(words)
+    weight = ranker.weight(words) or 1.0
+    order = sorted(range(len(cards)), key=lambda i: (-raw[i], cards[i].name))[:CONSIDERED]
+    rough = bool(ASKS_ROUGH.search(text))
+    rows = []
+    for i in order:
+        values = read_values(cards[i], text, tokens)
+        rows.append((raw[i] * _fit(cards[i], values, tokens, rough=rough), raw[i], cards[i], values))
+    rows.sort(key=lambda r: (-r[0], r[2].name))
+    share = rows[0][1] / weight if len(words) > 0 else 0.0
+    said = _telling_words(rows[0][2], tokens)
+    return Choice(
+        tuple(r[2] for r in rows), tuple(r[0] for r in rows), share, tuple(r[3] for r in rows), said=said
+    )
+
+
+def _fit(card: ToolCard, values: Values, tokens: Sequence[Token], *, rough: bool) -> float:
+    """How well the tool can hold what was said: values that fit, none left over, nothing missing."""
+    written = {t.text.casefold() for t in tokens}
+    metrics = any(m.name in written for m in card.metrics)
+    fit = 1 + 0.05 * min(values.named, 5) + (0.1 if metrics else 0.0)
+    fit -= 0.15 * (len(values.unplaced) + values.homeless) + 0.12 * len(values.missing)
+    short = [stem(p) for p in pieces(card.name.rpartition(".")[2])]
+    stems = {t.stem for t in tokens if t.kind in ("word", "symbol")}
+    fit += 0.1 if all(w in stems for w in short) else 0.0
+    hedged = ASKS_ROUGH.search(card.summary) or HEDGES & {w for m in card.metrics for w in m.words}
+    return max(fit, 0.2) * (ROUGH if hedged and not rough else 1.0)
+
+
+def _named(cards: Sequence[ToolCard], text: str) -> ToolCard | None:
+    """The tool whose own name stands in the text: `noise.text`, or `rank_sweep` where that is unique."""
+    for card in sorted(cards, key=lambda c: -len(c.name)):
+        if re.search(rf"(?<![\w.]){re.escape(card.name)}(?![\w.]*\w)", text, re.IGNORECASE):
+            return card
+    for card in cards:
+        short = card.name.rpartition(".")[2]
+        if "_" in short and re.search(rf"(?<![\w.]){re.escape(short)}(?!\w)", text, re.IGNORECASE):
+            return card
+    return None
+
+
+def _telling_words(card: ToolCard, tokens: Sequence[Token]) -> str:
+    """The words of the request that the tool's name or first line holds, for the plan line."""
+    known = {*card.fields["name"], *card.fields["summary"]}
+    said = [t.text for t in tokens if t.kind == "word" and {stem(p) for p in pieces(t.text)} & known]
+    return " ".join(list(dict.fromkeys(said))[:4])

@@ -1,0 +1,199 @@
+"""Options named in a request: values of enums, alone or in lists, and switches."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from agentkit.agent.offline.intents import is_direction_word
+from agentkit.agent.offline.words import COMMON_VALUES, STOP, alike, pieces, stem, stems_of, synonyms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentkit.agent.offline.cards import ParamCard, ToolCard
+    from agentkit.agent.offline.text import Token
+
+WINDOW = 4
+"""Within how many tokens the words of one value must stand."""
+
+
+def option_values(
+    card: ToolCard, text: str, tokens: Sequence[Token], consumed: set[int]
+) -> dict[str, tuple[Any, list[Token]]]:
+    """Param name to the value (or list of values) that the request names, with the tokens that named it."""
+    found: dict[str, tuple[Any, list[Token]]] = {}
+    for param in card.params:
+        if len(param.path) > 1:
+            continue
+        if "boolean" in param.types and not param.values:
+            if (switch := _switch(param, tokens)) is not None:
+                found[param.name] = switch
+        elif not (param.numeric and param.is_list) and (hits := _hits(param, card, tokens, consumed)):
+            found[param.name] = _chosen(param, hits)
+    return found
+
+
+def _chosen(param: ParamCard, hits: list[tuple[Any, list[Token]]]) -> tuple[Any, list[Token]]:
+    words = [t for _, ts in hits for t in ts]
+    if param.is_list and (param.item_types or not _alone(param, hits[0][0])):
+        return list(dict.fromkeys(v for v, _ in hits)), words
+    return hits[0][0], hits[0][1]
+
+
+def _alone(param: ParamCard, value: Any) -> bool:
+    """Whether the value stands for the whole list: `all` in `regulators | all or list of string`."""
+    return isinstance(value, str) and "string" in param.types and not isinstance(param.default, list)
+
+
+def _hits(
+    param: ParamCard, card: ToolCard, tokens: Sequence[Token], consumed: set[int]
+) -> list[tuple[Any, list[Token]]]:
+    """Values named, in the order of the request; long names first, so that `mean_ablate` hides `ablate`."""
+    taken: set[int] = set()
+    exact: list[tuple[Any, list[Token]]] = []
+    for value in sorted(param.values, key=lambda v: (-len(pieces(str(v))), str(v))):
+        said = _said(str(value), tokens, consumed | taken)
+        if said and _means_it(value, said, param, card, tokens):
+            taken |= {t.index for t in said}
+            exact.append((value, said))
+    exact = _without_subject_words(exact, param, card, tokens)
+    if exact:
+        return sorted(exact, key=lambda h: min(t.index for t in h[1]))
+    return _described(param, card, tokens, consumed) or _by_synonym(param, card, tokens, consumed)
+
+
+def _said(value: str, tokens: Sequence[Token], unusable: set[int]) -> list[Token]:
+    """The tokens that spell a value, whole or in pieces near each other."""
+    usable = [t for t in tokens if t.kind in ("word", "symbol", "site", "quoted") and t.index not in unusable]
+    for token in usable:
+        if token.text.casefold() == value.casefold():
+            return [token]
+    parts = [stem(p) for p in pieces(value)]
+    if not parts or (len(parts) == 1 and len(parts[0]) < 2):
+        return _lettered(value, usable)
+    spots = [
+        [t for t in usable if t.stem == part or part in [stem(p) for p in pieces(t.text)]] for part in parts
+    ]
+    if not all(spots):
+        return []
+    for start in spots[0]:
+        nearest = [min(row, key=lambda t: abs(t.index - start.index)) for row in spots]
+        if max(t.index for t in nearest) - min(t.index for t in nearest) < WINDOW:
+            return nearest
+    return []
+
+
+def _lettered(value: str, usable: Sequence[Token]) -> list[Token]:
+    """`2` in `L2`."""
+    return [t for t in usable if value.isdigit() and t.text.casefold() == f"l{value}"][:1]
+
+
+def _means_it(
+    value: Any, said: Sequence[Token], param: ParamCard, card: ToolCard, tokens: Sequence[Token]
+) -> bool:
+    """Whether a common word is really meant as a value: then the param's name stands beside it."""
+    text = str(value).casefold()
+    numbers = {p.name for p in card.params if p.numeric}
+    doubtful = text in COMMON_VALUES or text.isdigit() or text in numbers or text in STOP
+    if any(m.name == text for m in card.metrics):
+        doubtful = True
+    return not doubtful or _name_beside(param, said, tokens)
+
+
+def _name_beside(param: ParamCard, said: Sequence[Token], tokens: Sequence[Token]) -> bool:
+    indices = {t.index for t in said}
+    return any(
+        t.index not in indices and any(alike(t.stem, w) for w in param.name_words if len(w) > 1)
+        for t in tokens
+        if t.kind in ("word", "symbol") and any(abs(t.index - i) <= 3 for i in indices)
+    )
+
+
+def _without_subject_words(
+    hits: list[tuple[Any, list[Token]]], param: ParamCard, card: ToolCard, tokens: Sequence[Token]
+) -> list[tuple[Any, list[Token]]]:
+    """A word of the tool's own first line says what the tool is; it names a value only beside another value."""
+    if not param.is_list:
+        return hits
+    subject = set(stems_of(card.summary))
+    kept = []
+    for value, said in hits:
+        others = [t.index for v, ts in hits if v != value for t in ts]
+        enumerated = any(abs(t.index - o) <= 2 or _joined(t.index, o, tokens) for t in said for o in others)
+        if enumerated or not all(t.stem in subject for t in said):
+            kept.append((value, said))
+    return kept
+
+
+def _joined(a: int, b: int, tokens: Sequence[Token]) -> bool:
+    """`LoRA and zeroth order (zo)`: the nearer word is followed by `and`, and the other value is not far."""
+    low, high = min(a, b), max(a, b)
+    return high - low <= 6 and low + 1 < len(tokens) and tokens[low + 1].text.casefold() in ("and", "or", ",")
+
+
+def _described(
+    param: ParamCard, card: ToolCard, tokens: Sequence[Token], consumed: set[int]
+) -> list[tuple[Any, list[Token]]]:
+    """A value by the words that explain it: `2: also every pair of them`, `cle: chemical Langevin`."""
+    found: list[tuple[int, Any, list[Token]]] = []
+    numbers = {w for p in card.params if p.numeric for w in p.name_words}
+    for value in param.values:
+        match = re.search(
+            rf"(?:^|[\s;,]){re.escape(str(value))}(?: \([^)]*\))?: ([^;:,(]*)", param.description
+        )
+        words = list(dict.fromkeys(stems_of(match[1])))[:3] if match else []
+        usable = [t for t in tokens if t.kind == "word" and t.index not in consumed]
+        spots = [next((t for t in usable if _like(t, w)), None) for w in words]
+        held = [t for t in spots if t is not None]
+        if len(words) == 1 and words[0] in numbers:
+            continue  # `one step` explains a value, but `steps` is a number of its own
+        if words and len(held) == len(words):
+            spread = max(t.index for t in held) - min(t.index for t in held)
+            if spread <= WINDOW and (len(words) > 1 or not is_direction_word(held[0])):
+                found.append((len(words), value, held))
+    found.sort(key=lambda f: (-f[0], f[1] == param.default))
+    return [(value, held) for _, value, held in found[:1]]
+
+
+def _like(token: Token, word: str) -> bool:
+    return any(alike(stem(p), word) for p in pieces(token.text))
+
+
+def _by_synonym(
+    param: ParamCard, card: ToolCard, tokens: Sequence[Token], consumed: set[int]
+) -> list[tuple[Any, list[Token]]]:
+    """A value by a near-synonym (`knock down` is KD), when exactly one value has it."""
+    hits: list[tuple[Any, list[Token]]] = []
+    for value in param.values:
+        parts = pieces(str(value))
+        if len(parts) != 1 or len(parts[0]) < 2 or str(value).casefold() in COMMON_VALUES:
+            continue
+        for token in tokens:
+            plain = token.kind in ("word", "symbol") and token.index not in consumed
+            if not plain or token.text.casefold() in STOP or is_direction_word(token):
+                continue
+            if stem(parts[0]) in synonyms().get(token.stem, ()) and token.stem not in stems_of(card.summary):
+                hits.append((value, [token]))
+                break
+    return hits if len({str(v) for v, _ in hits}) == 1 else []
+
+
+def _switch(param: ParamCard, tokens: Sequence[Token]) -> tuple[bool, list[Token]] | None:
+    """`with per module`, `without verification`."""
+    said = [next((t for t in tokens if t.kind == "word" and _like(t, w)), None) for w in param.name_words]
+    held = [t for t in said if t is not None]
+    if len(held) < len(param.name_words) or max(t.index for t in held) - min(t.index for t in held) >= WINDOW:
+        return None
+    first = min(t.index for t in held)
+    before = [t.text.casefold() for t in tokens if first - 3 <= t.index < first]
+    after = [
+        t.text.casefold()
+        for t in tokens
+        if first < t.index <= first + 3 and t.index == max(h.index for h in held) + 1
+    ]
+    off = (
+        any(w in ("without", "no", "not", "off", "skip", "don't") for w in [*before, *after])
+        or "false" in after
+    )
+    return not off, held

@@ -1,0 +1,186 @@
+"""Where to perturb and what to read: URIs, paths, sites, conditions and names of genes or columns."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from agentkit.agent.offline.words import STOP, alike, pieces, stem, synonyms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentkit.agent.offline.cards import ParamCard, ToolCard
+    from agentkit.agent.offline.text import Token
+
+TAG = re.compile(r"\b([A-Z]{2,}):[A-Z]\b")
+NUMBERS = r"\d+(?:\s*(?:,|and|or|&|,\s*and)\s*\d+)*"
+HEAD_OF_LAYER = re.compile(
+    rf"\bheads?\s+(?P<h1>{NUMBERS})\s+(?:of|in|from|at)\s+(?:the\s+)?layer\s+(?P<l1>\d+)"
+    rf"|\blayer\s+(?P<l2>\d+)[\s,]+heads?\s+(?P<h2>{NUMBERS})"
+    rf"|\blayers?\s+(?P<l3>{NUMBERS})(?!\s*[-.]\d)"
+    rf"|\b(?P<h3>(?:\d+(?:st|nd|rd|th)))\s+head\s+(?:of|in)\s+layer\s+(?P<l4>\d+)",
+    re.IGNORECASE,
+)
+
+Placed = dict[str, tuple[Any, list["Token"]]]
+
+
+def site_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: set[int]) -> Placed:
+    """Sites for the param that takes them: `L3.H2`, `head 2 of layer 3`, `layers 1 and 4`."""
+    param = next((p for p in card.params if p.takes_sites), None)
+    if param is None:
+        return {}
+    sites, used = [], []
+    for token in tokens:
+        if token.kind == "site":
+            sites.append((token.start, _written_site(token.text)))
+            used.append(token)
+    for match in HEAD_OF_LAYER.finditer(text):
+        heads = re.findall(r"\d+", match["h1"] or match["h2"] or match["h3"] or "")
+        layers = re.findall(r"\d+", match["l1"] or match["l2"] or match["l3"] or match["l4"])
+        sites.append((match.start(), ", ".join(f"L{la}.H{h}" for la in layers for h in heads or ["*"])))
+        used += [t for t in tokens if match.start() <= t.start < match.end()]
+    if not sites:
+        return {}
+    joined = ", ".join(s for _, s in sorted(sites))
+    return {param.name: ([joined] if param.is_list and "string" not in param.types else joined, used)}
+
+
+def _written_site(text: str) -> str:
+    """`L3H2` and `L3` in the pattern language: `L3.H2`, `L3.H*`."""
+    if "H" not in text:
+        return f"{text}.H*"
+    return text if "." in text else text.replace("H", ".H")
+
+
+def uri_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: set[int]) -> Placed:
+    """URIs and paths for the params that take them, by scheme, by the param's name, then by order."""
+    found: Placed = {}
+    for token in tokens:
+        if token.kind not in ("uri", "path") or token.index in consumed:
+            continue
+        scored = [(_uri_fit(token, p, tokens), -i, p) for i, p in enumerate(card.params) if _takes_text(p)]
+        scored = [s for s in scored if s[0] >= 1 and s[2].name not in found]
+        if scored:
+            param = max(scored, key=lambda s: s[:2])[2]
+            found[param.name] = (_wrapped(param, token.text), [token])
+    return found
+
+
+def _uri_fit(token: Token, param: ParamCard, tokens: Sequence[Token]) -> float:
+    described = f"{param.default} {param.description}"
+    named = any(t.text.casefold() == param.name for t in tokens if 0 < token.index - t.index <= 2)
+    takes_uris = param.schemes or "URI" in described or param.name == "target"
+    fit = 3.0 if named or (_beside(token, param, tokens) and (token.kind == "path" or takes_uris)) else 0.0
+    if token.kind == "uri":
+        scheme = token.text.split(":")[0]
+        if token.text == param.default:
+            fit += 3
+        if scheme in param.schemes:
+            fit += 2 + (0.5 if param.name == "target" else 0)
+        elif "URI" in described or param.name == "target":
+            fit += 1 + (0.5 if param.name == "target" else 0)
+    elif re.search(r"\bpaths?\b|\bfiles?\b|PATH|\.npz|\.h5ad", described):
+        fit += 1.5 + (1.0 if param.required else 0.0)
+    return fit
+
+
+def condition_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: set[int]) -> Placed:
+    """Conditions as written (`KO:A`), and verbs with a name (`knock out A`) where the tool's own tags say so."""
+    param = next((p for p in card.params if _takes_text(p) and TAG.search(p.description)), None)
+    if param is None:
+        return {}
+    tags = set(TAG.findall(param.description))
+    named: list[str] = []
+    used: list[Token] = []
+    for i, token in enumerate(tokens):
+        if token.kind == "condition" and token.text.split(":")[0] in tags:
+            named.append(token.text)
+            used.append(token)
+        elif token.kind in ("word", "symbol") and (tag := _tag_of(token, tags)):
+            after = [t for t in tokens[i + 1 : i + 4] if t.kind == "symbol" and t.index not in consumed]
+            if after:
+                named.append(f"{tag}:{after[0].text}")
+                used += [token, after[0]]
+    if not named:
+        return {}
+    return {param.name: (list(dict.fromkeys(named)) if param.is_list else named[0], used)}
+
+
+def _tag_of(token: Token, tags: set[str]) -> str | None:
+    meanings = {token.stem, *synonyms().get(token.stem, ())}
+    return next((tag for tag in sorted(tags) if stem(tag) in meanings), None)
+
+
+def symbol_values(card: ToolCard, tokens: Sequence[Token], consumed: set[int], filled: set[str]) -> Placed:
+    """Names such as G9 for text params: the one whose name stands beside it, else the one still required."""
+    found: Placed = {}
+    vocabulary = card.vocabulary
+    takers = [p for p in card.params if _takes_text(p) and not p.takes_sites and p.name not in filled]
+    free = [
+        t
+        for t in tokens
+        if t.kind in ("symbol", "quoted")
+        and t.index not in consumed
+        and t.text.casefold() not in vocabulary
+        and t.stem not in vocabulary
+    ]
+    for token in free:
+        beside = [p for p in takers if _beside(token, p, tokens)]
+        if beside:
+            _put(found, max(beside, key=lambda p: (p.required, -card.params.index(p))), token)
+    for token in free:
+        needed = [p for p in takers if p.required and p.name not in found and not p.schemes]
+        if all(token not in ts for _, ts in found.values()) and len(needed) == 1:
+            _put(found, needed[0], token)
+    for param in takers:
+        if (
+            param.required
+            and param.name not in found
+            and (token_ := _word_after_name(param, tokens, consumed))
+        ):
+            found[param.name] = (_wrapped(param, token_.text), [token_])
+    return found
+
+
+def _put(found: Placed, param: ParamCard, token: Token) -> None:
+    if param.name in found and param.is_list:
+        value, used = found[param.name]
+        values = value if isinstance(value, list) else [value]
+        found[param.name] = ([*values, token.text], [*used, token])
+    elif param.name not in found:
+        found[param.name] = (_wrapped(param, token.text), [token])
+
+
+def _word_after_name(param: ParamCard, tokens: Sequence[Token], consumed: set[int]) -> Token | None:
+    """`readout gata1`: a plain word right after the name of a param that is required."""
+    for i, token in enumerate(tokens[:-1]):
+        if token.text.casefold() == param.name:
+            rest = [t for t in tokens[i + 1 : i + 3] if t.text not in ("=", ":", "is")]
+            if (
+                rest
+                and rest[0].kind == "word"
+                and rest[0].index not in consumed
+                and rest[0].text.casefold() not in STOP
+            ):
+                return rest[0]
+    return None
+
+
+def _takes_text(param: ParamCard) -> bool:
+    return len(param.path) == 1 and param.textual and param.name != "units"
+
+
+def _wrapped(param: ParamCard, text: str) -> Any:
+    return [text] if param.is_list and "string" not in param.types else text
+
+
+def _beside(token: Token, param: ParamCard, tokens: Sequence[Token]) -> bool:
+    """Whether the param's name, or a telling word of its description, stands within two tokens before it."""
+    near = [t for t in tokens if 0 < token.index - t.index <= 2 and t.kind == "word"]
+    for other in near:
+        parts = [stem(p) for p in pieces(other.text)]
+        if any(alike(p, w) or (p[:4] == w[:4] and len(p) >= 4) for p in parts for w in param.name_words):
+            return True
+    return False

@@ -1,0 +1,99 @@
+"""Which tool a request is about: BM25F over the words of the tools' own schemas and docstrings.
+
+Robertson & Zaragoza (2009), The Probabilistic Relevance Framework: BM25 and Beyond. A word outside the
+vocabulary counts as its best neighbour by letter trigrams; near-synonyms count less than the word itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from agentkit.agent.offline.words import synonyms, trigram_dice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agentkit.agent.offline.cards import ToolCard
+
+WEIGHTS = {"name": 3.0, "summary": 2.0, "schema": 1.5, "rest": 1.0}
+B, K1 = 0.75, 1.2
+NEIGHBOUR = 0.6
+"""Least trigram Dice at which an unknown word counts as a known one."""
+SYNONYM = 0.6
+"""What a near-synonym counts for."""
+
+
+class Ranker:
+    """Scores requests against documents given as fields of search words.
+
+    Args:
+        documents: per document the words of each field of `WEIGHTS`.
+    """
+
+    def __init__(self, documents: Sequence[Mapping[str, Sequence[str]]]) -> None:
+        self.size = len(documents)
+        lengths = {f: [len(d.get(f, ())) for d in documents] for f in WEIGHTS}
+        means = {f: (sum(n) / len(n) if n else 0.0) or 1.0 for f, n in lengths.items()}
+        self._postings: dict[str, dict[int, float]] = {}
+        for i, document in enumerate(documents):
+            for name, weight in WEIGHTS.items():
+                words = document.get(name, ())
+                norm = 1 - B + B * len(words) / means[name]
+                for word, count in Counter(words).items():
+                    row = self._postings.setdefault(word, {})
+                    row[i] = row.get(i, 0.0) + weight * count / norm
+
+    def knows(self, word: str) -> bool:
+        """Whether any document has the word."""
+        return word in self._postings
+
+    def idf(self, word: str) -> float:
+        """How telling a word is; largest for one that no document has."""
+        n = len(self._postings.get(word, ()))
+        return math.log(1 + (self.size - n + 0.5) / (n + 0.5))
+
+    def meanings(self, word: str) -> dict[str, float]:
+        """Vocabulary words that a request word may mean, with what each counts for."""
+        found = {word: 1.0} if self.knows(word) else {}
+        found |= {s: SYNONYM for s in synonyms().get(word, ()) if self.knows(s) and s not in found}
+        if word not in found and len(word) >= 5:
+            near = max(sorted(self._postings), key=lambda w: trigram_dice(word, w), default="")
+            if near and (dice := trigram_dice(word, near)) >= NEIGHBOUR:
+                found.setdefault(near, dice)
+                found |= {
+                    s: dice * SYNONYM for s in synonyms().get(near, ()) if self.knows(s) and s not in found
+                }
+        return found
+
+    def term(self, word: str, document: int) -> float:
+        """Idf times the saturated, length-normalised frequency of one word in one document."""
+        frequency = self._postings.get(word, {}).get(document, 0.0)
+        return self.idf(word) * frequency / (K1 + frequency)
+
+    def scores(self, words: Sequence[str]) -> list[float]:
+        """Score of every document; of a word's meanings the best one counts."""
+        totals = [0.0] * self.size
+        for word in dict.fromkeys(words):
+            meanings = self.meanings(word)
+            for i in range(self.size):
+                totals[i] += max((w * self.term(m, i) for m, w in meanings.items()), default=0.0)
+        return totals
+
+    def weight(self, words: Sequence[str]) -> float:
+        """Sum of idf over the request's words: what a perfect match could reach."""
+        return sum(
+            max((self.idf(m) for m in self.meanings(w)), default=self.idf(w)) for w in dict.fromkeys(words)
+        )
+
+
+@lru_cache(maxsize=8)
+def _ranker(key: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...]) -> Ranker:
+    return Ranker([dict(fields) for _, fields in key])
+
+
+def ranker_of(cards: Sequence[ToolCard]) -> Ranker:
+    """The ranker over the cards, built once per set of tools."""
+    return _ranker(tuple((c.name, tuple((f, tuple(w)) for f, w in c.fields.items())) for c in cards))

@@ -1,0 +1,141 @@
+"""From words to params: everything a request says about one tool, with the words each value came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from agentkit.agent.offline.intents import MARGIN
+from agentkit.agent.offline.numbers import assign, groups_of, levels_between
+from agentkit.agent.offline.options import option_values
+from agentkit.agent.offline.places import condition_values, site_values, symbol_values, uri_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentkit.agent.offline.cards import ParamCard, ToolCard
+    from agentkit.agent.offline.numbers import Group
+    from agentkit.agent.offline.text import Token
+
+BUDGET_UNITS = {
+    "s": "seconds", "sec": "seconds", "secs": "seconds", "second": "seconds", "seconds": "seconds", "min": "minutes",
+    "mins": "minutes", "minute": "minutes", "minutes": "minutes", "hour": "hours", "hours": "hours", "h": "hours",
+    "usd": "usd", "dollar": "usd", "dollars": "usd", "$": "usd", "tokens": "tokens", "runs": "runs", "run": "runs",
+}  # fmt: skip
+
+
+READERS = (site_values, uri_values, condition_values, option_values)
+"""In this order; what one reader took, the next does not see."""
+
+
+@dataclass
+class Values:
+    """What a request says about one tool's params."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+    units: int | None = None
+    sweep: tuple[str, tuple[float, ...]] | None = None
+    """A scalar param to be varied, one call a level."""
+    levels: str | None = None
+    """The list param whose values the planner chose from a range, and may refine."""
+    budget: dict[str, float] = field(default_factory=dict)
+    unplaced: list[str] = field(default_factory=list)
+    """Numbers that fit no param: asked about, never dropped."""
+    missing: list[ParamCard] = field(default_factory=list)
+    homeless: int = 0
+    """How many URIs, paths, sites and conditions of the request the tool has no param for."""
+    named: int = 0
+    """How many params the request names."""
+
+
+def read_values(card: ToolCard, text: str, tokens: Sequence[Token]) -> Values:
+    """Everything the request says about the tool's params."""
+    values = Values()
+    consumed = _margin_tokens(text, tokens) | _budget(values, card, tokens)
+    anchors: set[int] = set()
+    for reader in READERS:
+        for name, (value, used) in reader(card, text, tokens, consumed).items():
+            if name not in values.params:
+                values.params[name] = value
+                values.said[name] = " ".join(t.text for t in used)
+                consumed |= {t.index for t in used}
+                anchors |= {t.index for t in used}
+    _numbers(values, card, tokens, consumed, anchors)
+    for name, (value, used) in symbol_values(card, tokens, consumed, set(values.params)).items():
+        values.params[name] = value
+        values.said[name] = " ".join(t.text for t in used)
+    atoms = [t for t in tokens if t.kind in ("uri", "path", "site", "condition") and t.index not in consumed]
+    values.homeless = len([t for t in atoms if t.text.casefold() not in card.vocabulary])
+    values.missing = [
+        p for p in card.params if len(p.path) == 1 and p.required and p.name not in values.params
+    ]
+    values.named = len(values.params)
+    return values
+
+
+def _margin_tokens(text: str, tokens: Sequence[Token]) -> set[int]:
+    """Numbers that belong to the claim: `by more than 0.05`."""
+    spans = [m.span() for m in MARGIN.finditer(text)][:1]
+    return {t.index for t in tokens if t.numeric for a, b in spans if a <= t.start < b}
+
+
+def _budget(values: Values, card: ToolCard, tokens: Sequence[Token]) -> set[int]:
+    """Numbers followed by a unit of time, money or runs; such a number is no param."""
+    used: set[int] = set()
+    own = {p.name for p in card.params}
+    for token, following in pairwise(tokens):
+        money = token.text == "$" and following.kind == "number"
+        unit = "usd" if money else BUDGET_UNITS.get(following.text.casefold(), "")
+        number = following if money else token
+        if unit and number.kind == "number" and following.text.casefold() not in own:
+            factor = {"minutes": 60.0, "hours": 3600.0}.get(unit, 1.0)
+            key = "seconds" if unit in ("minutes", "hours") else unit
+            values.budget[key] = number.values[0] * factor
+            used |= {token.index, following.index}
+    return used
+
+
+def _numbers(
+    values: Values, card: ToolCard, tokens: Sequence[Token], consumed: set[int], anchors: set[int]
+) -> None:
+    open_params = [p for p in card.params if p.numeric and p.name not in values.params]
+    placed, left = assign(groups_of(tokens, consumed), open_params, tokens, anchors)
+    for group, param in placed:
+        _place(values, group, param)
+    values.unplaced = [g.text for g in left]
+
+
+def _place(values: Values, group: Group, param: ParamCard) -> None:
+    numbers: list[float] = group.values_for(param)
+    if group.is_range and param.integral:
+        low, high = int(min(numbers)), int(max(numbers))
+        numbers = [float(v) for v in range(low, high + 1)] if high - low < 6 else levels_between(low, high)
+        numbers = list(dict.fromkeys(float(round(v)) for v in numbers))
+    elif group.is_range:
+        numbers = levels_between(numbers[0], numbers[1])
+    typed = [_typed(v, param) for v in numbers]
+    values.said[param.name] = group.text
+    if param.path == ("units",):
+        values.units = int(typed[0])
+    elif len(param.path) > 1:
+        values.params.setdefault(param.path[0], {})[param.name] = typed[0]
+    elif param.is_list and not (
+        "array" in param.types and len(param.types) > 1 and len(typed) == 1 and _scalar(param)
+    ):
+        values.params[param.name] = typed
+        values.levels = param.name if group.is_range else values.levels
+    else:
+        values.params[param.name] = typed[0]
+        if len(typed) > 1:
+            values.sweep = (param.name, tuple(typed))
+
+
+def _scalar(param: ParamCard) -> bool:
+    """Whether a single number may stand without a list around it."""
+    return bool({"number", "integer"} & param.types)
+
+
+def _typed(value: float, param: ParamCard) -> Any:
+    return int(value) if param.integral or (float(value).is_integer() and abs(value) >= 1) else value
