@@ -41,14 +41,18 @@ def run(params: Landscape, units: Sequence[Unit], ctx: Context) -> Measurements:
                 losses, at, marks = *_line_between(params, subject, ctx), None
             else:
                 axes, at, marks = _axes(params, subject, ctx)
-                losses = grid_losses(subject.weights, axes, at, subject.loss_with)
+                names = [name for name, _ in _names(params, at)]
+                asked = np.array([ctx.wants(name) for name in names]).reshape((len(at),) * params.dims)
+                losses = grid_losses(subject.weights, axes, at, subject.loss_with, asked)
             for (condition, values), loss in zip(_names(params, at), losses.ravel(), strict=True):
+                if np.isnan(loss):  # nobody asked for this point
+                    continue
                 table.add(unit, condition, "loss", float(loss))
                 rows.append({"unit": unit.index, "condition": condition, **values, "loss": float(loss)})
             if params.directions == "between":
                 table.add(unit, BASELINE, "barrier", 0.0)
                 table.add(unit, "path", "barrier", float(losses.max() - max(losses[0], losses[-1])))
-            if done == 0:
+            if done == 0 and not np.isnan(losses).any():
                 ctx.artifact("landscape.png", _figure(at, losses, marks))
             ctx.progress(done + 1, len(units))
     ctx.artifact("landscape.csv", rows)
@@ -61,21 +65,26 @@ def grid_losses(
     axes: Sequence[Direction],
     at: Sequence[float],
     loss: Callable[[Mapping[str, Tensor]], float],
+    asked: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Losses at centre + a axes[0] (+ b axes[1]), shape (grid,) or (grid, grid) with `a` first.
 
     At a = b = 0 the centre itself is evaluated, so that its loss is the unperturbed one bit for bit. The
-    matrices handed to `loss` are overwritten by the next point.
+    matrices handed to `loss` are overwritten by the next point. Points that are not `asked` for stay NaN.
     """
     scratch = {name: torch.empty_like(w) for name, w in centre.items()}
+    asked = np.ones((len(at),) * len(axes), bool) if asked is None else asked
+    out = np.full(asked.shape, np.nan)
     if len(axes) == 1:
-        return np.array([_at(centre, axes[0], a, loss, scratch) for a in at])
-    out = np.zeros((len(at), len(at)))
+        for i in map(int, np.flatnonzero(asked)):
+            out[i] = _at(centre, axes[0], at[i], loss, scratch)
+        return out
     row = {name: torch.empty_like(w) for name, w in centre.items()}
-    for i, a in enumerate(at):
+    for i in map(int, np.flatnonzero(asked.any(1))):
         for name, w in centre.items():
-            torch.add(w, axes[0][name], alpha=a, out=row[name])
-        out[i] = [_at(centre if a == 0 else row, axes[1], b, loss, scratch) for b in at]
+            torch.add(w, axes[0][name], alpha=at[i], out=row[name])
+        for j in map(int, np.flatnonzero(asked[i])):
+            out[i, j] = _at(centre if at[i] == 0 else row, axes[1], at[j], loss, scratch)
     return out
 
 

@@ -45,7 +45,9 @@ def run(params: ModuleSelect, units: Sequence[Unit], ctx: Context) -> Measuremen
             work = Removal(task, subject.trained, held_out)
             table.add(unit, BASELINE, "removal_loss_rise", 0.0)
             table.add(unit, BASELINE, "rank_correlation", 0.0)
-            rises = {part: work.rise(part) for part in work.parts(params.unit_of_removal)}
+            parts = work.parts(params.unit_of_removal)
+            everything = ctx.wants("magnitude") or ctx.wants(f"kept:{params.keep}")
+            rises = {p: work.rise(p) for p in parts if everything or ctx.wants(f"without:{_name(p)}")}
             for part, rise in rises.items():
                 table.add(unit, f"without:{_name(part)}", "removal_loss_rise", rise)
                 details.append(
@@ -60,8 +62,8 @@ def run(params: ModuleSelect, units: Sequence[Unit], ctx: Context) -> Measuremen
             correlation = float(spearmanr(list(rises.values()), sizes).statistic) if len(rises) > 1 else 0.0
             table.add(unit, "magnitude", "rank_correlation", min(1.0, max(-1.0, correlation)))
             if params.keep is not None:
-                if params.keep >= len(rises):
-                    raise ParamError(f"keep {params.keep}: there are {len(rises)} adapters; keep fewer")
+                if params.keep >= len(parts):
+                    raise ParamError(f"keep {params.keep}: there are {len(parts)} adapters; keep fewer")
                 train_rows = task.rows(task.encoder).take(at[0])
                 table.add(
                     unit, f"kept:{params.keep}", "removal_loss_rise", _greedy(work, params, unit, train_rows)

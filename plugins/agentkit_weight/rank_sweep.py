@@ -36,13 +36,13 @@ def run(params: RankSweep, units: Sequence[Unit], ctx: Context) -> Measurements:
             tested = task.rows(task.encoder).take(test_at)
             for method in params.methods:
                 losses = {}
-                for rank in params.ranks:
+                for rank in _needed(params, method, ctx):
                     losses[rank] = _loss(task, params, unit, method, rank, rows, tested)
                     table.add(unit, _name(method, f"r={rank}"), "test_loss", losses[rank])
                     curve.append(
                         {"unit": unit.index, "method": method, "rank": rank, "test_loss": losses[rank]}
                     )
-                if params.contrast is not None:
+                if params.contrast is not None and ctx.wants(_name(method, "peak")):
                     left, peak, right = (losses[r] for r in params.contrast)
                     table.add(unit, _name(method, "peak"), "peak_excess", peak - max(left, right))
             ctx.progress(done + 1, len(units))
@@ -64,6 +64,12 @@ def noisy_labels(rows: Rows, share: float, classes: int, unit: Unit) -> Rows:
             )
         )
     return rows.relabelled(tuple(labels))
+
+
+def _needed(params: RankSweep, method: str, ctx: Context) -> list[int]:
+    """Ranks whose own condition was asked for, and those of the contrast where its peak was."""
+    contrast = (params.contrast or ()) if ctx.wants(_name(method, "peak")) else ()
+    return [rank for rank in params.ranks if rank in contrast or ctx.wants(_name(method, f"r={rank}"))]
 
 
 def _name(method: str, what: str) -> str:
@@ -92,13 +98,17 @@ def _figure(curve: list[dict[str, Any]], params: RankSweep) -> Any:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for method in params.methods:
+        ranks = sorted({c["rank"] for c in curve if c["method"] == method})
+        if not ranks:
+            continue
         losses = np.array(
-            [[c["test_loss"] for c in curve if (c["method"], c["rank"]) == (method, r)] for r in params.ranks]
+            [[c["test_loss"] for c in curve if (c["method"], c["rank"]) == (method, r)] for r in ranks]
         )
-        axes.plot(params.ranks, losses.mean(1), marker="o", label=method)
-        axes.fill_between(params.ranks, losses.min(1), losses.max(1), alpha=0.2)
+        axes.plot(ranks, losses.mean(1), marker="o", label=method)
+        axes.fill_between(ranks, losses.min(1), losses.max(1), alpha=0.2)
     axes.set_xscale("log", base=2)
     axes.set_xlabel("rank of the adapter")
     axes.set_ylabel("test loss (band: least and greatest unit)")
-    axes.legend()
+    if curve:
+        axes.legend()
     return figure
