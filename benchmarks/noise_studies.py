@@ -1,6 +1,6 @@
 """Run one of the studies beside this file in a store of its own, and print curves and ledger verdicts.
 
-    python benchmarks/noise_studies.py slots|detect|certify
+    python benchmarks/noise_studies.py slots|detect|certify|rl
 
 No speed is compared: the ledger decides. CPU seconds are those of the whole study, the ledger included.
 """
@@ -20,7 +20,7 @@ import agentkit
 from agentkit.report.table import render_table
 from agentkit.study import load_study
 
-STUDIES = ("slots", "detect", "certify")
+STUDIES = ("slots", "detect", "certify", "rl")
 
 
 def table(found: agentkit.Measurements) -> None:

@@ -15,6 +15,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     from agentkit_input_noise.certify_tool import noise_certify
     from agentkit_input_noise.detect_tool import noise_detect
     from agentkit_input_noise.image_tool import noise_image
+    from agentkit_input_noise.rl_tool import noise_rl
     from agentkit_input_noise.slots_tool import noise_slots
     from agentkit_input_noise.text_tool import noise_text
 
@@ -25,15 +26,18 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     register(noise_attack)
     register(noise_bounds)
     register(noise_detect)
+    register(noise_rl)
 
 
 @hookimpl
 def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     """Register the data sets and models of this plugin."""
     from agentkit_input_noise.addresses import addresses
+    from agentkit_input_noise.cartpole_target import cartpole
     from agentkit_input_noise.digits_target import digits
     from agentkit_input_noise.tagger_target import tagger
 
     register(addresses)
     register(tagger)
     register(digits)
+    register(cartpole)
