@@ -12,7 +12,7 @@ from agentkit.ledger import models, rules
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REVISIONS: Sequence[str] = ("0001", "0002")
+REVISIONS: Sequence[str] = ("0001", "0002", "0003")
 """Alembic revisions from the first to the newest; a test compares them with the migration files."""
 
 VERSION_TABLE = sa.Table(

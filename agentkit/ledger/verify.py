@@ -30,6 +30,7 @@ RUN = models.table(models.RunTable)
 RUN_UNIT = models.table(models.RunUnitTable)
 ENVIRONMENT = models.table(models.EnvironmentTable)
 DECISION = models.table(models.DecisionTable)
+MESSAGE = models.table(models.MessageTable)
 VERDICT = models.table(models.VerdictTable)
 EVENT = chain.EVENT
 EVENTS_AT_ONCE = 500
@@ -232,6 +233,9 @@ def _content_faults(connection: sa.Connection) -> Iterator[str]:
     for row in connection.execute(sa.select(DECISION)).mappings():
         if sha256_of(json.loads(row["content_json"])) != row["content_sha256"]:
             yield f"decision {row['id']} is not what was recorded"
+    for row in connection.execute(sa.select(MESSAGE)).mappings():
+        if sha256_of([row["parent"], row["role"], json.loads(row["parts_json"])]) != row["hash"]:
+            yield f"message {row['hash'][:16]}… is not what was recorded"
 
 
 def _seed_faults(connection: sa.Connection) -> Iterator[str]:

@@ -15,6 +15,7 @@ from tests.ledger.conftest import DIALECTS, build, confirm, toy_plugins, work
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agentkit.ledger import Campaign
     from agentkit.plugins import Plugins
 
 CLOSED, FROZEN, DRAFT = 1, 2, 3
@@ -105,10 +106,25 @@ def build_world(ledger: Ledger, plugins: Plugins) -> Attacker:
     campaign.verdicts()
     campaign.decide("planner", "explore", {"why": "curious"})
     campaign.holdout("aa", budget=1).ask("bb", mean=0.4, guess=0.9)
+    talk(campaign)
     found = Attacker(ledger)
     draft = found.row("hypothesis") | {"id": DRAFT, "ordinal": 3, "spec_sha256": "cc", "state": "draft"}
     found.insert("hypothesis", draft | {"frozen_at": None, "closed_at": None, "close_reason": None})
     return found
+
+
+def talk(campaign: Campaign) -> None:
+    """A conversation of one turn with one call, so that its tables have rows."""
+    from agentkit.ledger.sessions import Message, TurnEnd, open_session
+
+    session = open_session(
+        campaign, "s1", planner="offline", prompt="plan@v1", prompt_sha256="ab", tools=[], environment={}
+    )
+    asked = Message("human", {"content": "go"}, {})
+    first = asked.hash_after(None)
+    turn = session.begin_turn([(first, asked)], "offline")
+    session.end_turn(turn, first, TurnEnd(Message("ai", {"content": "done"}, {})), [("tokens", 3, "offline")])
+    session.end_call(session.begin_call("c1", "status", {}, "ab", turn=turn), "ok", "cd")
 
 
 def test_every_table_of_the_world_has_a_row(attacker: Attacker) -> None:
