@@ -68,6 +68,8 @@ class ParamCard:
     default: Any
     required: bool
     open_values: bool = False
+    alone: frozenset[Any] = frozenset()
+    """Values that stand for the whole list: `all` in `regulators | all or list of string`."""
 
     @property
     def name(self) -> str:
@@ -127,6 +129,14 @@ class ParamCard:
     def takes_sites(self) -> bool:
         """Whether it names sites such as L3.H2."""
         return self.textual and bool(SITE.search(f"{self.default} {self.description}"))
+
+    @property
+    def names_sites(self) -> bool:
+        """Whether it names sites, or says that it takes a pattern of heads or layers."""
+        patterned = re.search(r"\bpattern\b", self.description) and re.search(
+            r"\b(?:head|layer)s?\b", self.description
+        )
+        return self.takes_sites or (self.textual and len(self.path) == 1 and bool(patterned))
 
     def inside(self, value: float) -> bool:
         """Whether the bounds allow a number."""
@@ -255,6 +265,9 @@ def _param(
         default=part.get("default"),
         required=required,
         open_values=open_text,
+        alone=frozenset(
+            v for b in branches for v in (b.get("enum") or ([b["const"]] if "const" in b else []))
+        ),
     )
 
 

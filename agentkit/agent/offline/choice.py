@@ -21,9 +21,17 @@ ACCEPT = 0.28
 """Least share of the request's weight that the tool must hold."""
 NEAR_TOPIC = 0.22
 """Below this share the request is about something else."""
+LEAST_EVIDENCE = 0.95
+"""Least score: about one telling word."""
+ALL_ABOUT = 0.6
+"""A short request that holds nothing else is on topic with less."""
 STANDS_OUT = 0.06
 """Least lead over the second tool, as a share of the first."""
+SUBJECT = 0.5
+"""What it adds when the request holds the whole first line of a tool, as a share of its score."""
 CONSIDERED = 5
+PLACED = 0.06
+"""What each value that found its param adds to the share."""
 HEDGES = frozenset(stem(w) for w in ["estimate", "approximate", "approx", "approximation"])
 ASKS_ROUGH = re.compile(
     r"\b(?:estimat\w*|approx\w*|first[- ]order|rough\w*|quick\w*|fast\w*|cheap\w*|attribution)\b",
@@ -41,6 +49,7 @@ class Choice:
     scores: tuple[float, ...]
     share: float
     values: tuple[Values, ...]
+    evidence: float = 0.0
     by_name: bool = False
     said: str = ""
 
@@ -55,7 +64,9 @@ class Choice:
     @property
     def on_topic(self) -> bool:
         """Whether the request is about anything these tools do."""
-        return self.by_name or self.share >= NEAR_TOPIC
+        return self.by_name or (
+            self.share >= NEAR_TOPIC and (self.evidence >= LEAST_EVIDENCE or self.share >= ALL_ABOUT)
+        )
 
 
 def choose(cards: Sequence[ToolCard], text: str, tokens: list[Token]) -> Choice:
@@ -73,12 +84,20 @@ def choose(cards: Sequence[ToolCard], text: str, tokens: list[Token]) -> Choice:
     rows = []
     for i in order:
         values = read_values(cards[i], text, tokens)
-        rows.append((raw[i] * _fit(cards[i], values, tokens, rough=rough), raw[i], cards[i], values))
+        subject = 1 + SUBJECT * ranker.coverage(cards[i].fields["summary"], words)
+        rows.append(
+            (raw[i] * subject * _fit(cards[i], values, tokens, rough=rough), raw[i], cards[i], values)
+        )
     rows.sort(key=lambda r: (-r[0], r[2].name))
-    share = rows[0][1] / weight if len(words) > 0 else 0.0
+    share = rows[0][1] / weight + PLACED * min(rows[0][3].named, 3) if words else 0.0
     said = _telling_words(rows[0][2], tokens)
     return Choice(
-        tuple(r[2] for r in rows), tuple(r[0] for r in rows), share, tuple(r[3] for r in rows), said=said
+        cards=tuple(r[2] for r in rows),
+        scores=tuple(r[0] for r in rows),
+        share=share,
+        values=tuple(r[3] for r in rows),
+        evidence=rows[0][1],
+        said=said,
     )
 
 
@@ -87,7 +106,11 @@ def _fit(card: ToolCard, values: Values, tokens: Sequence[Token], *, rough: bool
     written = {t.text.casefold() for t in tokens}
     metrics = any(m.name in written for m in card.metrics)
     fit = 1 + 0.05 * min(values.named, 5) + (0.1 if metrics else 0.0)
-    fit -= 0.15 * (len(values.unplaced) + values.homeless) + 0.12 * len(values.missing)
+    fit -= (
+        0.15 * (len(values.unplaced) + len(values.homeless))
+        + 0.08 * values.strange
+        + 0.12 * len(values.missing)
+    )
     short = [stem(p) for p in pieces(card.name.rpartition(".")[2])]
     stems = {t.stem for t in tokens if t.kind in ("word", "symbol")}
     fit += 0.1 if all(w in stems for w in short) else 0.0

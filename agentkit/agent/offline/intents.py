@@ -40,17 +40,21 @@ LEDGER_WITH_ID = re.compile(
     re.IGNORECASE,
 )
 HELP = re.compile(r"\s*(?:please\s+)?help(?:\s+me)?\s*[!.?]*\s*", re.IGNORECASE)
+_NUMBER = r"\d*\.?\d+(?:e-?\d+)?"
+_SHARE = r"\s?(?:%|percent(?:age points?)?\b|pp\b|points?\b)"
+_COUNTED = r"(?!\s*(?:units|runs|images|texts|cells|items|queries|steps|draws|s\b|seconds|minutes|hours|candidates|epochs|words|letters))"
 MARGIN = re.compile(
-    r"(?:\bby\s+)?(?:\bmore than\b|\bat least\b|\bover\b|\bno less than\b|\bexceed(?:s|ing)?\b|\bgreater than\b|\blarger than\b|>=?|≥)\s*"
-    r"(?P<a>\d*\.?\d+(?:e-?\d+)?)(?P<ap>\s?(?:%|percent\b))?(?!\s*(?:units|runs|images|texts|cells|items|queries|steps|draws|s\b|seconds|minutes|candidates))"
-    r"|\bby\s+(?P<b>\d*\.?\d+(?:e-?\d+)?)(?P<bp>\s?(?:%|percent\b))?(?:\s+or more\b)?"
-    r"|\b(?:within|less than|at most|no more than)\s*(?:±|\+/-)?\s*(?P<c>\d*\.?\d+(?:e-?\d+)?)(?P<cp>\s?(?:%|percent\b))?(?=\s*(?:of (?:the )?baseline|$|[?.,;]))",
+    rf"(?:\bby\s+)?(?:\bmore than\b|\bat least\b|\bover\b|\bno less than\b|\bexceed(?:s|ing)?\b|\bgreater than\b|\blarger than\b|>=?|≥)\s*"
+    rf"(?P<a>{_NUMBER})(?P<ap>{_SHARE})?{_COUNTED}"
+    rf"|(?:\b(?:lower|drop|reduc|decreas|fall|shrink|declin|rais|increas|improv|gain|boost|ris|hurt|worsen|degrad|chang|mov|shift|flip)\w*\b[^.;:]{{0,60}}?)"
+    rf"\bby\s+(?P<b>{_NUMBER})(?P<bp>{_SHARE})?(?!\s*(?:,|and)\s*\d)(?:\s+or more\b)?{_COUNTED}"
+    rf"|\b(?:within|less than|at most|no more than)\s*(?:±|\+/-)?\s*(?P<c>{_NUMBER})(?P<cp>{_SHARE})?(?=\s*(?:of (?:the )?baseline|$|[?.,;]))",
     re.IGNORECASE,
 )
 LEVEL = re.compile(r"\b(?:below|under|above|beneath)\s+(?P<a>\d*\.?\d+)(?P<p>\s?%)?", re.IGNORECASE)
 
 LESS = "lower drop reduce decrease fall shrink lose fewer less decline sink smaller"
-GREATER = "raise increase improve gain grow boost higher rise more exceed larger greater climb lift flip fool"
+GREATER = "raise increase improve gain grow boost higher rise more exceed larger greater climb lift"
 HARM = "hurt harm worsen degrade damage impair worse suffer break spoil"
 BENEFIT = "better benefit help"
 SAME = re.compile(

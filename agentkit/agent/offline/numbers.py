@@ -152,7 +152,7 @@ def support(group: Group, param: ParamCard, tokens: Sequence[Token], anchors: se
     if param.is_strength and not nested:
         beside = any(abs(t.index - a) <= REACH for t in group.tokens for a in anchors)
         total += 0.6 + (0.5 if beside else 0.0) + (0.2 if param.is_list else 0.0)
-    elif not named and not (param.values and param.integral and param.is_list and len(values) > 1):
+    elif not named and not (param.values and param.integral and param.is_list):
         return 0.0
     if param.values and param.integral:
         total += 0.5
@@ -168,7 +168,7 @@ def named_beside(group: Group, param: ParamCard, tokens: Sequence[Token]) -> flo
     first, last = group.tokens[0].index, group.tokens[-1].index
     if first >= 2 and tokens[first - 1].text in "=:" and _is_name(tokens[first - 2], param.name):
         return 5.0
-    words = [w for w in param.name_words if len(w) > 1 or len(param.name_words) == 1]
+    words = [w for w in param.name_words if len(param.name_words) == 1 or (len(w) > 1 and w not in STOP)]
     near = [(t, _steps(t.index, first, last, tokens)) for t in tokens if t.kind in ("word", "symbol", "site")]
     near = [(t, d) for t, d in near if d <= REACH]
     distances = [min((d for t, d in near if _same(t, w)), default=None) for w in words]
@@ -196,7 +196,7 @@ def _steps(index: int, first: int, last: int, tokens: Sequence[Token]) -> int:
     """Tokens between a word and the numbers; a comma or another number in between is a border."""
     lo, hi = (index, first) if index < first else (last, index)
     crossed = [t for t in tokens if lo < t.index < hi]
-    borders = sum(2 for t in crossed if t.text in ",;" or t.numeric)
+    borders = sum(2 for t in crossed if t.text in ",;:" or t.numeric)
     return hi - lo + borders
 
 

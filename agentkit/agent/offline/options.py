@@ -36,14 +36,9 @@ def option_values(
 
 def _chosen(param: ParamCard, hits: list[tuple[Any, list[Token]]]) -> tuple[Any, list[Token]]:
     words = [t for _, ts in hits for t in ts]
-    if param.is_list and (param.item_types or not _alone(param, hits[0][0])):
-        return list(dict.fromkeys(v for v, _ in hits)), words
-    return hits[0][0], hits[0][1]
-
-
-def _alone(param: ParamCard, value: Any) -> bool:
-    """Whether the value stands for the whole list: `all` in `regulators | all or list of string`."""
-    return isinstance(value, str) and "string" in param.types and not isinstance(param.default, list)
+    if not param.is_list or hits[0][0] in param.alone:
+        return hits[0]
+    return list(dict.fromkeys(v for v, _ in hits)), words
 
 
 def _hits(
@@ -72,9 +67,12 @@ def _said(value: str, tokens: Sequence[Token], unusable: set[int]) -> list[Token
     parts = [stem(p) for p in pieces(value)]
     if not parts or (len(parts) == 1 and len(parts[0]) < 2):
         return _lettered(value, usable)
-    spots = [
-        [t for t in usable if t.stem == part or part in [stem(p) for p in pieces(t.text)]] for part in parts
-    ]
+    spots = [[t for t in usable if _spells(t, part)] for part in parts]
+    if len(parts) > 1 and any(spots):
+        spots = [
+            row or [t for t in usable if part in synonyms().get(t.stem, ())]
+            for row, part in zip(spots, parts, strict=True)
+        ]
     if not all(spots):
         return []
     for start in spots[0]:
@@ -82,6 +80,10 @@ def _said(value: str, tokens: Sequence[Token], unusable: set[int]) -> list[Token
         if max(t.index for t in nearest) - min(t.index for t in nearest) < WINDOW:
             return nearest
     return []
+
+
+def _spells(token: Token, part: str) -> bool:
+    return token.stem == part or part in [stem(p) for p in pieces(token.text)]
 
 
 def _lettered(value: str, usable: Sequence[Token]) -> list[Token]:
@@ -153,7 +155,7 @@ def _described(
             if spread <= WINDOW and (len(words) > 1 or not is_direction_word(held[0])):
                 found.append((len(words), value, held))
     found.sort(key=lambda f: (-f[0], f[1] == param.default))
-    return [(value, held) for _, value, held in found[:1]]
+    return [(value, held) for _, value, held in found[:1] if value != param.default]
 
 
 def _like(token: Token, word: str) -> bool:
@@ -176,7 +178,7 @@ def _by_synonym(
             if stem(parts[0]) in synonyms().get(token.stem, ()) and token.stem not in stems_of(card.summary):
                 hits.append((value, [token]))
                 break
-    return hits if len({str(v) for v, _ in hits}) == 1 else []
+    return hits if len({str(v) for v, _ in hits}) == 1 and hits[0][0] != param.default else []
 
 
 def _switch(param: ParamCard, tokens: Sequence[Token]) -> tuple[bool, list[Token]] | None:

@@ -28,7 +28,9 @@ Placed = dict[str, tuple[Any, list["Token"]]]
 
 def site_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: set[int]) -> Placed:
     """Sites for the param that takes them: `L3.H2`, `head 2 of layer 3`, `layers 1 and 4`."""
-    param = next((p for p in card.params if p.takes_sites), None)
+    param = next((p for p in card.params if p.takes_sites), None) or next(
+        (p for p in card.params if p.names_sites and not p.is_list), None
+    )
     if param is None:
         return {}
     sites, used = [], []

@@ -38,6 +38,7 @@ class Ranker:
         lengths = {f: [len(d.get(f, ())) for d in documents] for f in WEIGHTS}
         means = {f: (sum(n) / len(n) if n else 0.0) or 1.0 for f, n in lengths.items()}
         self._postings: dict[str, dict[int, float]] = {}
+        self._meanings: dict[str, dict[str, float]] = {}
         for i, document in enumerate(documents):
             for name, weight in WEIGHTS.items():
                 words = document.get(name, ())
@@ -57,6 +58,11 @@ class Ranker:
 
     def meanings(self, word: str) -> dict[str, float]:
         """Vocabulary words that a request word may mean, with what each counts for."""
+        if word not in self._meanings:
+            self._meanings[word] = self._find_meanings(word)
+        return self._meanings[word]
+
+    def _find_meanings(self, word: str) -> dict[str, float]:
         found = {word: 1.0} if self.knows(word) else {}
         found |= {s: SYNONYM for s in synonyms().get(word, ()) if self.knows(s) and s not in found}
         if word not in found and len(word) >= 5:
@@ -81,6 +87,16 @@ class Ranker:
             for i in range(self.size):
                 totals[i] += max((w * self.term(m, i) for m, w in meanings.items()), default=0.0)
         return totals
+
+    def coverage(self, subject: Sequence[str], words: Sequence[str]) -> float:
+        """Share of a subject line, by idf, that the request's words mean."""
+        meant: dict[str, float] = {}
+        for word in words:
+            for meaning, counts in self.meanings(word).items():
+                meant[meaning] = max(counts, meant.get(meaning, 0.0))
+        lines = dict.fromkeys(subject)
+        total = sum(self.idf(w) for w in lines)
+        return sum(self.idf(w) * meant.get(w, 0.0) for w in lines) / total if total else 0.0
 
     def weight(self, words: Sequence[str]) -> float:
         """Sum of idf over the request's words: what a perfect match could reach."""

@@ -40,6 +40,12 @@ def ask_number(card: ToolCard, number: str) -> str:
     return f"{QUESTION}what is {number}? {card.name} takes these numbers: {known}. For example: {_name_example(card)}"
 
 
+def ask_place(card: ToolCard, place: str) -> str:
+    """Where an address goes that the tool has no param for."""
+    known = ", ".join(p.name for p in card.params if p.textual and len(p.path) == 1)
+    return f"{QUESTION}what is {place}? {card.name} has no param that it fits; these take text: {known or 'none'}. For example: NAME={place}"
+
+
 def ask_difference(claim: Claim) -> str:
     """By how much, where the request names a level that must not be crossed."""
     return (

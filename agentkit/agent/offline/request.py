@@ -112,6 +112,8 @@ def _asked(parts: Sequence[str], question: str, card: ToolCard | None) -> Reply:
 def _open_point(card: ToolCard, values: Values) -> str | None:
     if values.missing:
         return replies.ask_param(card, values.missing[0])
+    if values.homeless:
+        return replies.ask_place(card, values.homeless[0])
     if values.unplaced:
         return replies.ask_number(card, values.unplaced[0])
     return None

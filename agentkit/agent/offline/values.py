@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from agentkit.agent.offline.intents import MARGIN
 from agentkit.agent.offline.numbers import assign, groups_of, levels_between
 from agentkit.agent.offline.options import option_values
-from agentkit.agent.offline.places import condition_values, site_values, symbol_values, uri_values
+from agentkit.agent.offline.places import (
+    HEAD_OF_LAYER,
+    condition_values,
+    site_values,
+    symbol_values,
+    uri_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +50,10 @@ class Values:
     unplaced: list[str] = field(default_factory=list)
     """Numbers that fit no param: asked about, never dropped."""
     missing: list[ParamCard] = field(default_factory=list)
-    homeless: int = 0
-    """How many URIs, paths, sites and conditions of the request the tool has no param for."""
+    homeless: list[str] = field(default_factory=list)
+    """URIs, paths, sites and conditions of the request that the tool has no param for."""
+    strange: int = 0
+    """How many names of the request (G9, FGSM) neither fit a param nor stand anywhere in the tool's words."""
     named: int = 0
     """How many params the request names."""
 
@@ -66,8 +74,13 @@ def read_values(card: ToolCard, text: str, tokens: Sequence[Token]) -> Values:
     for name, (value, used) in symbol_values(card, tokens, consumed, set(values.params)).items():
         values.params[name] = value
         values.said[name] = " ".join(t.text for t in used)
+        consumed |= {t.index for t in used}
     atoms = [t for t in tokens if t.kind in ("uri", "path", "site", "condition") and t.index not in consumed]
-    values.homeless = len([t for t in atoms if t.text.casefold() not in card.vocabulary])
+    values.homeless = [t.text for t in atoms if t.text.casefold() not in card.vocabulary]
+    values.homeless += [
+        m[0] for m in HEAD_OF_LAYER.finditer(text) if not any(p.names_sites for p in card.params)
+    ]
+    values.strange = len([t for t in tokens if _is_strange(t, card) and t.index not in consumed])
     values.missing = [
         p for p in card.params if len(p.path) == 1 and p.required and p.name not in values.params
     ]
@@ -75,10 +88,18 @@ def read_values(card: ToolCard, text: str, tokens: Sequence[Token]) -> Values:
     return values
 
 
+def _is_strange(token: Token, card: ToolCard) -> bool:
+    known = card.vocabulary
+    return token.kind == "symbol" and token.text.casefold() not in known and token.stem not in known
+
+
 def _margin_tokens(text: str, tokens: Sequence[Token]) -> set[int]:
     """Numbers that belong to the claim: `by more than 0.05`."""
-    spans = [m.span() for m in MARGIN.finditer(text)][:1]
-    return {t.index for t in tokens if t.numeric for a, b in spans if a <= t.start < b}
+    match = MARGIN.search(text)
+    if match is None:
+        return set()
+    begin, end = next(match.span(k) for k in "abc" if match[k] is not None)
+    return {t.index for t in tokens if t.numeric and begin <= t.start < end}
 
 
 def _budget(values: Values, card: ToolCard, tokens: Sequence[Token]) -> set[int]:

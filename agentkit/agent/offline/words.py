@@ -8,14 +8,31 @@ from __future__ import annotations
 import re
 from functools import cache
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 SUFFIXES = (
     ("isations", "is"), ("isation", "is"), ("ations", ""), ("ation", ""), ("atives", ""), ("ative", ""),
     ("ating", ""), ("ated", ""), ("ates", ""), ("ate", ""), ("ies", "y"), ("ied", "y"), ("iers", "y"), ("ier", "y"),
     ("sses", "ss"), ("ings", ""), ("ing", ""), ("ers", ""), ("er", ""), ("ors", ""), ("or", ""), ("ed", ""),
-    ("als", ""), ("al", ""), ("ly", ""), ("es", ""), ("s", ""), ("e", ""),
+    ("ions", ""), ("ion", ""), ("als", ""), ("al", ""), ("ly", ""), ("es", ""), ("s", ""), ("e", ""),
 )  # fmt: skip
-SHORTEST_STEM = {"ers": 4, "er": 4, "ors": 5, "or": 5, "als": 4, "al": 4, "s": 2, "es": 3, "e": 3}
+SHORTEST_STEM = {
+    "ers": 4,
+    "er": 4,
+    "ors": 5,
+    "or": 5,
+    "ions": 4,
+    "ion": 4,
+    "als": 4,
+    "al": 4,
+    "s": 2,
+    "es": 3,
+    "e": 3,
+}
 IRREGULAR = {
+    "universe": "universe",
     "misspelt": "misspell", "mispelt": "misspell", "misspelled": "misspell", "matrices": "matrix", "radii": "radius",
     "indices": "index", "heads": "head", "classes": "class", "bias": "bias", "loss": "loss", "losses": "loss",
     "noisy": "noise", "sharper": "sharp", "sharpest": "sharp", "sharpness": "sharp", "proof": "prove", "proven": "prove",
@@ -24,13 +41,34 @@ IRREGULAR = {
     "strongest": "strong", "stronger": "strong", "strongly": "strong", "this": "this", "its": "its",
 }  # fmt: skip
 
-STOP = frozenset(
-    ["a", "an", "the", "this", "that", "these", "those", "it", "its", "they", "them", "their", "there", "here", "i", "me", "my", "mine", "we", "us", "our", "you", "your", "yours", "he", "she", "and", "or", "but", "nor", "if", "then", "of", "in", "on", "at", "to", "for", "from", "by", "with", "without", "under", "over", "into", "onto", "about", "as", "per", "via", "through", "within", "between", "among", "after", "before", "during", "while", "when", "where", "than", "so", "such", "both", "each", "every", "any", "some", "one", "ones", "two", "several", "many", "much", "more", "most", "less", "least", "few", "fewer", "very", "too", "also", "only", "just", "even", "still", "ever", "never", "not", "no", "nothing", "any", "all", "is", "are", "was", "were", "be", "been", "being", "am", "do", "does", "did", "done", "have", "has", "had", "having", "can", "could", "may", "might", "must", "shall", "should", "will", "would", "let", "lets", "get", "gets", "got", "give", "gives", "go", "goes", "what", "which", "who", "whom", "whose", "why", "how", "whether", "please", "show", "tell", "say", "see", "look", "looks", "looking", "run", "runs", "running", "try", "tries", "trying", "test", "tests", "tested", "testing", "check", "measure", "measures", "measured", "measuring", "want", "wants", "need", "needs", "like", "make", "makes", "making", "take", "takes", "use", "uses", "using", "used", "find", "finds", "found", "work", "works", "happen", "happens", "happening", "put", "set", "up", "down", "out", "off", "again", "time", "times", "now", "next", "first", "last", "same", "other", "others", "another", "different", "large", "small", "big", "high", "low", "strong", "weak", "good", "bad", "well", "far", "register", "explore", "confirm", "plan", "experiment", "study", "hypothesis", "claim", "question", "answer", "effect", "effects", "affect", "affects", "affected", "lower", "lowers", "lowering", "raise", "raises", "raising", "increase", "increases", "decrease", "decreases", "change", "changes", "changed", "improve", "improves", "hurt", "hurts", "drop", "fall", "falls", "falling", "reduce", "reduces", "versus", "vs", "against", "compare", "compared", "comparing", "compute", "analyse", "analyze", "investigate", "examine", "quantify", "determine", "evaluate", "assess", "study", "know", "thing", "things", "something", "anything", "everything", "way", "kind", "of", "sort", "lot", "half", "share", "percent", "amount", "number", "hello", "hi", "thanks", "thank", "ok", "okay", "yes", "sure", "maybe", "really", "quite", "fast", "quick", "quickly", "better", "best", "worse", "worst", "across", "along", "toward", "towards", "whole", "single", "robust", "robustness", "tolerate", "tolerates", "tolerance", "withstand", "cope", "copes", "sensitive", "resilient", "because", "whose", "must", "instead", "than", "rather", "respect", "regard", "terms", "value", "values", "level", "levels"]
+STOP = _words(
+    """
+    a an the this that these those it its they them their there here i me my mine we us our you your
+    yours he she and or but nor if then of in on at to for from by with without under over into onto
+    about as per via through within between among after before during while when where than so such both
+    each every any some one ones two several many much more most less least few fewer very too also only
+    just even still ever never not no nothing all is are was were be been being am do does did done have
+    has had having can could may might must shall should will would let lets get gets got give gives go
+    goes what which who whom whose why how whether please show tell say see look looks looking run runs
+    running try tries trying test tests tested testing check measure measures measured measuring want
+    wants need needs like make makes making take takes use uses using used find finds found work works
+    happen happens happening put set up down out off again time times now next first last same other
+    others another different large small big high low strong weak good bad well far register explore
+    confirm plan experiment study hypothesis claim question answer effect effects affect affects affected
+    lower lowers lowering raise raises raising increase increases decrease decreases change changes
+    changed improve improves hurt hurts drop fall falls falling reduce reduces versus vs against compare
+    compared comparing compute analyse analyze investigate examine quantify determine evaluate assess
+    know thing things something anything everything way kind sort lot half share percent amount number
+    hello hi thanks thank ok okay yes sure maybe really quite fast quick quickly better best worse worst
+    across along toward towards whole single robust robustness tolerate tolerates tolerance withstand
+    cope copes sensitive resilient because instead rather respect regard terms value values level levels
+    help helps helped useful useless halve halves double people someone anybody around explain badly
+    """
 )  # fmt: skip
 
 SYNONYMS = (
-    "typo misspell misspelling mistype misspelt spelling",
-    "remove delete drop ablate prune lesion disable cut knockout silence zero leave",
+    "typo misspell misspelling mistype misspelt spelling mistake slip",
+    "remove delete drop ablate prune lesion disable knockout zero leave",
     "knockout ko", "knockdown kd", "overexpress oe upregulate overexpression",
     "image picture photo", "prove verify guarantee provable provably proof verified", "certify certificate certified guarantee",
     "attack adversarial adversary attacker fool", "universal uap", "noise corruption corrupt jitter noisy",
@@ -38,28 +76,11 @@ SYNONYMS = (
     "bit quantise quantize precision quantisation bitwidth", "tag tagger slot entity ner label parse parser",
     "find match retrieve retrieval recall linkage lookup search", "word token",
     "landscape surface terrain map", "detect spot recognise recognize detector", "strength rate dose amount severity fraction intensity",
-    "interact interaction epistasis pair synergy", "rebuild replay reconstruct restore recreate",
-    "embed embedding vector representation", "encoder embedder transformer", "classifier network net", "shuffle permute scramble reorder",
-    "unit replicate seed repeat", "smooth smoothing", "swap transpose", "letter character char",
-    "radius eps epsilon size", "gene regulator transcription", "important importance matter",
-    "cost loss", "average mean", "adapter lora", "rank dimension", "block layer", "forecast predict prediction",
-    "misread ocr scan lookalike", "zeroth zo", "cell single-cell", "text sentence string query", "address record",
-    "draw sample", "step iteration", "rise increase", "resample patch",
-)  # fmt: skip
-
-PHRASES = (
-    (r"knock(?:ing|ed|s)?[ -]?outs?", "knockout"), (r"knock(?:ing|ed|s)?[ -]?downs?", "knockdown"),
-    (r"over-?[ ]?express(?:ing|ed|es|ion)?", "overexpress"), (r"fine-?[ ]tun(?:e|ing|ed)", "finetune"),
-    (r"tak(?:e|es|ing)[ ]out", "remove"), (r"switch(?:ed|ing)?[ ]off", "remove"), (r"left out|leav(?:e|ing) out", "remove"),
-    (r"learning[ ]rate", "lr"), (r"l-?[ ]?(?:inf|infinity|∞)\b", "linf"), (r"f-1\b", "f1"),
-)  # fmt: skip
-NUMBER_WORDS = {
-    w: i
-    for i, w in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], start=2)
-}
-
-# words too common to mean an option by themselves; the option's own name must stand beside them
-COMMON_VALUES = frozenset(
+COMMON_VALUES = _words(
+    """
+    max min set all none mean base between over only single full auto any fixed head random order
+    """
+)OMMON_VALUES = frozenset(
     [
         "max",
         "min",
