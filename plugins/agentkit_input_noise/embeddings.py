@@ -7,6 +7,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from agentkit.errors import TargetError
+from agentkit_input_noise.errors import TargetNotDeterministicError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -39,15 +42,24 @@ def embed(encoder: Encoder, texts: Iterable[str], batch: int | None = None) -> V
 
 
 def embed_clean(encoder: Encoder, texts: Iterable[str], batch: int | None = None) -> Vectors:
-    """As `embed`, remembered for the life of the encoder: only texts not met before are computed."""
+    """As `embed`, remembered for the life of the encoder: only texts not met before are computed.
+
+    Raises:
+        TargetNotDeterministicError: a second pass over the first text differs (looked at once per encoder).
+    """
+    wanted = list(dict.fromkeys(texts))
+    if encoder not in _CLEAN:
+        first, again = (embed(encoder, wanted[:1], batch) for _ in range(2))
+        if any((first[text] != again[text]).any() for text in first):
+            raise TargetNotDeterministicError(
+                "the encoder gave another embedding on a second pass; put it into evaluation mode: model.eval()"
+            )
     known = _CLEAN.setdefault(encoder, {})
-    known.update(embed(encoder, [t for t in dict.fromkeys(texts) if t not in known], batch))
+    known.update(embed(encoder, [t for t in wanted if t not in known], batch))
     return known
 
 
 def _require_rows(rows: NDArray[Any], texts: Sequence[str]) -> None:
-    from agentkit.errors import TargetError
-
     if rows.ndim != 2 or len(rows) != len(texts):
         raise TargetError(f"encode gave shape {rows.shape} for {len(texts)} texts; (texts, dim) was expected")
     finite = np.isfinite(rows).all(axis=1) & (rows != 0).any(axis=1)

@@ -1,4 +1,4 @@
-"""Record linkage under letter noise: the kernel of `noise.text`."""
+"""Record linkage and embedding drift under text noise: the kernel of `noise.text`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from agentkit import BASELINE, Measurements
-from agentkit_input_noise import curve_files, keyed, sweep
+from agentkit_input_noise import curve_files, keyed, letters, sweep
 from agentkit_input_noise.embeddings import Vectors, embed, embed_clean
-from agentkit_input_noise.letters import LetterNoise
 from agentkit_input_noise.sweep import CHANCE
+from agentkit_input_noise.words import LEVEL_KINDS, WordNoise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNITS_AT_ONCE = 16
 """Units whose queries are encoded together, so that the encoder's fixed batches are full."""
 
-METRICS = ("recall_at_1", "margin", "cosine", "edit_rate")
+METRICS = ("recall_at_1", "margin", "cosine", "neighbours_kept", "edit_rate")
 
 
 class Landing(NamedTuple):
@@ -34,16 +34,19 @@ class Landing(NamedTuple):
         to_right: cosine to the right candidate.
         to_wrong: largest cosine to a wrong one.
         wrong: index of that wrong candidate.
+        kept: share of the clean text's nearest candidates that are among the query's nearest.
     """
 
     to_right: NDArray[np.float64]
     to_wrong: NDArray[np.float64]
     wrong: NDArray[np.int64]
+    kept: NDArray[np.float64]
 
-    def means(self, edit_rate: float) -> tuple[float, float, float, float]:
+    def means(self, edit_rate: float) -> tuple[float, ...]:
         """Means over the items, in the order of `METRICS`."""
         lead = (self.to_right - self.to_wrong) / 2
-        return float((lead > 0).mean()), float(lead.mean()), float(self.to_right.mean()), edit_rate
+        found = ((lead > 0).mean(), lead.mean(), self.to_right.mean(), self.kept.mean())
+        return *(float(mean) for mean in found), edit_rate
 
 
 @dataclass(frozen=True)
@@ -70,43 +73,53 @@ def measure(
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
     encoder, data = ctx.target(params.target), ctx.target(params.data)
-    conditions = sweep.all_wanted(params.kinds, params.strengths, ctx)
+    cells = {name: cell for name, cell in cells_of(params).items() if ctx.wants(name)}
+    conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     examples: dict[str, list[dict[str, Any]]] = {}
     for start in range(0, len(units), UNITS_AT_ONCE):
         part = units[start : start + UNITS_AT_ONCE]
-        questions = [ask(params, unit, data, ctx) for unit in part]
+        questions = [ask(params, unit, data, cells) for unit in part]
         clean = embed_clean(encoder, (c for q in questions for c in q.candidates), ctx.batch)
         texts = (t for q in questions for group in q.queries.values() for t in group if t not in clean)
         vectors = embed(encoder, texts, ctx.batch)
         for u, question in enumerate(questions, start):
-            landed = {c: land(question, c, clean, vectors) for c in conditions}
+            landed = {c: land(question, c, clean, vectors, params.neighbours) for c in conditions}
             values[:, u] = np.array([landing.means(question.edit_rate[c]) for c, landing in landed.items()]).T
             examples = examples or {c: shown(question, c, landing) for c, landing in landed.items()}
         ctx.progress(min(start + UNITS_AT_ONCE, len(units)), len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     drawn = [m for m in metrics if m.name in ("recall_at_1", "margin")]
-    curve_files.write(ctx, table, curve_files.Sweep(params.kinds, params.strengths, drawn), units)
+    kinds = [k for k in params.kinds if k not in LEVEL_KINDS]
+    curve_files.write(ctx, table, curve_files.Sweep(kinds, params.strengths, drawn), units)
     curve_files.write_examples(ctx, examples)
     return table
 
 
-def ask(params: TextNoise, unit: Unit, data: Any, ctx: Context) -> Question:
-    """Draw one unit's items and candidates, and misspell the items in every condition asked for."""
+def cells_of(params: TextNoise) -> dict[str, tuple[str, float]]:
+    """Kind and strength or level of every condition but `baseline` and `chance`."""
+    return {
+        sweep.name_of(kind, strength): (kind, strength)
+        for kind in params.kinds
+        for strength in ((params.level,) if kind in LEVEL_KINDS else params.strengths)
+    }
+
+
+def ask(params: TextNoise, unit: Unit, data: Any, cells: dict[str, tuple[str, float]]) -> Question:
+    """Draw one unit's items and candidates, and perturb the items in every condition asked for."""
     rng = unit.rng("items")
     items = data.draw(rng, params.items)
     pool = data.candidates(rng, items, params.candidates)
     place = {index: k for k, index in enumerate(pool)}
     texts = [data.texts[i] for i in items]
     queries, edit_rate = {BASELINE: texts, CHANCE: texts}, {BASELINE: 0.0, CHANCE: 0.0}
-    noise: dict[str, LetterNoise] = {}
-    for name, (kind, strength) in sweep.wanted(params.kinds, params.strengths, ctx).items():
+    noise: dict[str, Callable[[float], tuple[list[str], int, int]]] = {}
+    for name, (kind, strength) in cells.items():
         if kind not in noise:
-            noise[kind] = LetterNoise(texts, items, kind, keyed.stream_key(unit.rng(f"noise.text.{kind}")))
-        noised = noise[kind].at(strength)
-        edited, editable = int(noised.edited.sum()), int(noised.editable.sum())
-        sweep.require_edits(kind, strength, edited, editable, len(items))
-        queries[name], edit_rate[name] = noised.texts, edited / editable
+            noise[kind] = noise_of(kind, data, items, keyed.stream_key(unit.rng(f"noise.text.{kind}")))
+        queries[name], edited, editable = noise[kind](strength)
+        sweep.require_edits(kind, 0 if kind in LEVEL_KINDS else strength, edited, editable, len(items))
+        edit_rate[name] = edited / editable
     return Question(
         queries=queries,
         edit_rate=edit_rate,
@@ -116,7 +129,30 @@ def ask(params: TextNoise, unit: Unit, data: Any, ctx: Context) -> Question:
     )
 
 
-def land(question: Question, condition: str, clean: Vectors, vectors: Vectors) -> Landing:
+def noise_of(
+    kind: str, data: Any, items: Sequence[int], key: int
+) -> Callable[[float], tuple[list[str], int, int]]:
+    """One kind on the items' texts: a function from strength to texts, edited and editable places."""
+    if kind in letters.KINDS:  # on the text as it stands, whatever its blanks
+        noise = letters.LetterNoise([data.texts[i] for i in items], items, kind, key)
+
+        def by_letters(strength: float) -> tuple[list[str], int, int]:
+            noised = noise.at(strength)
+            return noised.texts, int(noised.edited.sum()), int(noised.editable.sum())
+
+        return by_letters
+    words = WordNoise(
+        [list(zip(data.tokens[i], data.tags[i], strict=True)) for i in items], items, kind, key, data
+    )
+
+    def by_words(strength: float) -> tuple[list[str], int, int]:
+        noised = words.at(strength)
+        return [" ".join(word for word, _ in s) for s in noised.sentences], noised.edited, noised.editable
+
+    return by_words
+
+
+def land(question: Question, condition: str, clean: Vectors, vectors: Vectors, neighbours: int) -> Landing:
     """Cosines of one condition's queries to the candidates.
 
     The matrix product has the same shape in every call with the same params: its last bits may not depend
@@ -125,15 +161,35 @@ def land(question: Question, condition: str, clean: Vectors, vectors: Vectors) -
     queries = question.queries[condition]
     right = question.lot if condition == CHANCE else question.answers
     at = np.arange(len(queries))
-    rows = np.stack([clean[q] if q in clean else vectors[q] for q in queries])
     pool = np.stack([clean[c] for c in question.candidates])
-    cosines = np.clip(rows @ pool.T, -1, 1)
+    cosines = _cosines(queries, pool, clean, vectors)
     same = np.array([question.candidates[k] == q for k, q in zip(right.tolist(), queries, strict=True)])
     cosines[at[same], right[same]] = 1.0  # a text's cosine to itself, whatever the rounding
+    kept = np.ones(len(queries))
+    if condition == CHANCE:  # the nearest candidates of an answer drawn by lot
+        kept = overlap(
+            cosines, _cosines([question.candidates[k] for k in right], pool, clean, vectors), neighbours
+        )
+    elif condition != BASELINE:
+        kept = overlap(cosines, _cosines(question.queries[BASELINE], pool, clean, vectors), neighbours)
     to_right = cosines[at, right].copy()
     cosines[at, right] = -np.inf
     wrong = cosines.argmax(axis=1)
-    return Landing(to_right, cosines[at, wrong], wrong)
+    return Landing(to_right, cosines[at, wrong], wrong, kept)
+
+
+def _cosines(
+    queries: Sequence[str], pool: NDArray[np.float64], clean: Vectors, vectors: Vectors
+) -> NDArray[np.float64]:
+    rows = np.stack([clean[q] if q in clean else vectors[q] for q in queries])
+    found: NDArray[np.float64] = np.clip(rows @ pool.T, -1, 1)
+    return found
+
+
+def overlap(a: NDArray[np.float64], b: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:
+    """Share of each row's `neighbours` largest places in b that are among the largest in a, shape (items,)."""
+    near_a, near_b = (np.argsort(-x, axis=1, kind="stable")[:, :neighbours] for x in (a, b))
+    return np.array([np.isin(q, p).mean() for p, q in zip(near_a, near_b, strict=True)])
 
 
 def shown(question: Question, condition: str, landing: Landing) -> list[dict[str, Any]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from agentkit import BASELINE, Context
 from agentkit_input_noise.errors import NothingPerturbedError
+
+if TYPE_CHECKING:
+    from agentkit import Context
 
 MOST_STRENGTHS = 16
 CHANCE = "chance"
@@ -55,12 +57,6 @@ def wanted(
     """The conditions of a sweep that were asked for, in the order of kinds, then strengths."""
     named = {name_of(kind, s): (kind, s) for kind in kinds for s in strengths}
     return {name: cell for name, cell in named.items() if ctx.wants(name)}
-
-
-def all_wanted(kinds: tuple[str, ...], strengths: tuple[float, ...], ctx: Context) -> list[str]:
-    """`baseline`, `chance` if asked for, and the sweep's own conditions."""
-    chance = [CHANCE] if ctx.wants(CHANCE) else []
-    return [BASELINE, *chance, *wanted(kinds, strengths, ctx)]
 
 
 def require_edits(kind: str, strength: float, edited: int, editable: int, items: int) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import agentkit
 from agentkit import Context, Metric, Params, Resources, Unit
 from agentkit_input_noise.sweep import Distinct, Strengths
 
-LetterKind = Literal["typos", "delete", "insert", "swap", "ocr"]
+TextKind = Literal[
+    "typos", "delete", "insert", "swap", "ocr",
+    "word_shuffle", "word_drop", "word_dup", "local_shuffle", "speech",
+    "paraphrase", "simplify", "verbose", "append",
+]  # fmt: skip
 
 
 class TextNoise(Params):
@@ -20,10 +24,12 @@ class TextNoise(Params):
     target: Annotated[str, Field(description="text encoder: URI of an object with encode(texts)")] = "minilm:"
     data: Annotated[str, Field(description="texts to find again: URI of a linkage data set")] = "addresses:"
     kinds: Annotated[
-        tuple[LetterKind, ...],
+        tuple[TextKind, ...],
         Field(
             min_length=1,
-            description="typos (keyboard neighbours), delete, insert, swap (neighbouring letters), ocr (lookalikes)",
+            description="letters: typos (keyboard neighbours), delete, insert, swap (neighbouring letters), ocr "
+            "(lookalikes); words: word_shuffle, word_drop, word_dup, local_shuffle, speech (as a listener hears "
+            "it); by level: paraphrase, simplify, verbose, append",
         ),
         Distinct,
     ] = ("typos",)
@@ -32,6 +38,18 @@ class TextNoise(Params):
     candidates: Annotated[
         int | None, Field(ge=2, description="clean texts to choose among, the right one included; null: all")
     ] = 298
+    neighbours: Annotated[
+        int, Field(ge=1, le=50, description="nearest candidates whose place is watched")
+    ] = 10
+    level: Annotated[
+        int, Field(ge=1, le=3, description="how much paraphrase, simplify, verbose and append change")
+    ] = 1
+
+    @model_validator(mode="after")
+    def _neighbours_are_candidates(self) -> TextNoise:
+        if self.candidates is not None and self.neighbours > self.candidates:
+            raise ValueError(f"neighbours {self.neighbours} of {self.candidates} candidates; ask for fewer")
+        return self
 
 
 @agentkit.tool(
@@ -41,6 +59,7 @@ class TextNoise(Params):
         Metric("recall_at_1", 0, 1),
         Metric("margin", -1, 1),
         Metric("cosine", -1, 1, baseline=1),
+        Metric("neighbours_kept", 0, 1, baseline=1),
         Metric("edit_rate", 0, 1, baseline=0, higher_is_better=None),
     ],
     resources=Resources(cpus=1),
@@ -48,15 +67,17 @@ class TextNoise(Params):
     splits_conditions=True,
 )
 def noise_text(params: TextNoise, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
-    """Misspell queries letter by letter and measure how well an encoder still finds the clean text.
+    """Misspell or reword queries and measure how well an encoder still finds the clean text.
 
-    Record linkage: each unit draws `items` texts, misspells them at every strength with nested edits (what
-    is edited at 0.1 is edited in the same way at 0.2), and looks for each among `candidates` clean texts by
-    cosine similarity. Conditions: `baseline` (clean queries), `chance` (answers drawn by lot) and
-    `KIND=STRENGTH`, for example `typos=0.1`; strength is the share of editable places that is edited.
+    Record linkage: each unit draws `items` texts, perturbs them at every strength with nested edits (what is
+    edited at 0.1 is edited in the same way at 0.2), and looks for each among `candidates` clean texts by
+    cosine similarity. Conditions: `baseline` (clean queries), `chance` (answers drawn by lot),
+    `KIND=STRENGTH`, for example `typos=0.1` (the share of editable letters or words that is edited), and
+    `KIND=LEVEL` for paraphrase, simplify, verbose and append.
 
     Metrics, means over the unit's items: `recall_at_1` (the right text is strictly nearest), `margin`
-    ((cosine to the right text - largest cosine to a wrong one) / 2), `cosine` (to the right text) and
+    ((cosine to the right text - largest cosine to a wrong one) / 2), `cosine` (to the right text),
+    `neighbours_kept` (share of the clean text's nearest candidates still among the query's nearest) and
     `edit_rate` (measured share of editable places that was edited). A call for all conditions also stores
     curve.json and curve.svg (fits, ED50, intervals: descriptive), strength.json, contrasts.json (claims to
     register) and examples.json.
