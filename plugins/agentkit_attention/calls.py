@@ -132,11 +132,17 @@ class Pairs:
             q, k, v, attn_mask=mask, scale=self.call.scale if scale is None else scale
         )
 
-    def written(self, new: Tensor) -> Tensor:
-        """The call's head outputs with these pairs replaced; the untouched ones keep their bits."""
-        out = self.call.out.clone()
-        out[self.rows, self.heads] = new.to(out.dtype)
-        return out
+    def block(self, start: int, stop: int) -> Pairs:
+        """The pairs from `start` up to `stop`."""
+        part = slice(start, stop)
+        return Pairs(
+            self.call,
+            self.rows[part],
+            self.heads[part],
+            self.strength[part],
+            self.items[part],
+            self.donors[part],
+        )
 
     def _grouped(self, tensor: Tensor) -> Tensor:
         heads_per_group = self.call.out.shape[1] // tensor.shape[1]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SELF_CHECK = 1e-5
 """Largest relative difference between the untouched rows of a shared pass and a plain pass."""
 
+BLOCK = 1 << 20
+"""Numbers of head output that an edit works on at once."""
+
 NEEDS_ITEMS = ("resample", "noise")
 """Techniques that must know which item a row belongs to."""
 
@@ -289,7 +292,8 @@ def edited_pass(
             return None
         hit.add(call.site)
         mine = [fit(e, call) for e in by_site[call.site]] if fit else by_site[call.site]
-        return apply_edits(call, mine, state, donors)
+        own = call.engine != "projection" and not torch.is_grad_enabled()
+        return apply_edits(call, mine, state, donors, in_place=own)
 
     with watching(
         model,
@@ -318,31 +322,43 @@ def _on_all_rows(edit: Edit, call: AttentionCall) -> Edit:
     return replace(edit, n_items=call.out.shape[0])
 
 
-def apply_edits(call: AttentionCall, edits: Sequence[Edit], state: EditState, donors: Tensor) -> Tensor:
-    """The call's head outputs [rows, heads, queries, dim] with every edit made; others keep their bits."""
-    device = call.out.device
+def apply_edits(
+    call: AttentionCall, edits: Sequence[Edit], state: EditState, donors: Tensor, *, in_place: bool = False
+) -> Tensor:
+    """The call's head outputs [rows, heads, queries, dim] with every edit made; others keep their bits.
+
+    With `in_place` they are the call's own tensor, and pairs are worked on in blocks, so that memory beyond
+    plain attention stays small. `resample` reads other rows, so it always writes to a copy.
+    """
     by_technique: dict[str, list[Edit]] = {}
     for edit in edits:
         by_technique.setdefault(edit.condition.technique, []).append(edit)
-    out = call.out
+    out = call.out if in_place and "resample" not in by_technique else call.out.clone()
+    most = max(1, BLOCK // call.out[0, 0].numel())
     for name, group in by_technique.items():
-        n_items = group[0].n_items
-        starts = torch.tensor([e.start for e in group], device=device)
-        item = torch.arange(n_items, device=device)
-        pairs = Pairs(
-            call=call,
-            rows=(starts[:, None] + item).flatten(),
-            heads=torch.tensor([e.head.head for e in group], device=device).repeat_interleave(n_items),
-            strength=torch.tensor([e.condition.strength for e in group], device=device).repeat_interleave(
-                n_items
-            ),
-            items=item.repeat(len(group)),
-            donors=(starts[:, None] + (donors.to(device) if len(donors) == n_items else item)).flatten(),
-        )
-        new = KERNELS[name](pairs, state)
-        out = out.clone() if out is call.out else out
-        out[pairs.rows, pairs.heads] = new.to(out.dtype)
+        pairs = pairs_of(call, group, donors)
+        for start in range(0, len(pairs.rows), most):
+            block = pairs if len(pairs.rows) <= most else pairs.block(start, start + most)
+            out[block.rows, block.heads] = KERNELS[name](block, state).to(out.dtype)
     return out
+
+
+def pairs_of(call: AttentionCall, edits: Sequence[Edit], donors: Tensor) -> Pairs:
+    """All (row, head) pairs of edits of one technique."""
+    device, n_items = call.out.device, edits[0].n_items
+    starts = torch.tensor([e.start for e in edits], device=device)
+    item = torch.arange(n_items, device=device)
+    donor = donors.to(device) if len(donors) == n_items else item
+    return Pairs(
+        call=call,
+        rows=(starts[:, None] + item).flatten(),
+        heads=torch.tensor([e.head.head for e in edits], device=device).repeat_interleave(n_items),
+        strength=torch.tensor([e.condition.strength for e in edits], device=device).repeat_interleave(
+            n_items
+        ),
+        items=item.repeat(len(edits)),
+        donors=(starts[:, None] + donor).flatten(),
+    )
 
 
 def _tokens(inputs: Mapping[str, Any], sites: Sequence[Site]) -> int:

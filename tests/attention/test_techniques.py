@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+from agentkit_attention import sweep
 from agentkit_attention.calls import AttentionCall, Pairs, SiteKey
 from agentkit_attention.errors import NoJointStreamError, NotSelfAttentionError, UnsupportedAttentionError
+from agentkit_attention.sites import Head, Site
+from agentkit_attention.sweep import Condition, Edit
 from agentkit_attention.technique_table import TECHNIQUES
 from agentkit_attention.techniques import KERNELS, EditState
 
@@ -209,15 +212,30 @@ def test_techniques_on_head_outputs_do_what_they_say():
     assert torch.allclose(edited("noise", 0.5)[1, 2], out[1, 2] + 0.5 * std * eps[1], atol=1e-6)
 
 
-def test_each_pair_has_its_own_strength_and_strangers_keep_their_bits():
-    call = attention_call(None, False)
-    pairs = Pairs(
-        call, torch.tensor([0, 1]), torch.tensor([2, 3]), torch.tensor([0.0, 1.0]), torch.tensor([0, 1]), torch.tensor([1, 0])
-    )  # fmt: skip
-    new = pairs.written(KERNELS["ablate"](pairs, EditState()))
-    assert not new[1, 3].any()
-    new[1, 3] = call.out[1, 3]
-    assert torch.equal(new, call.out)
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_edits_touch_their_own_rows_and_heads_and_nothing_else(monkeypatch, in_place, block):
+    monkeypatch.setattr(sweep, "BLOCK", block)
+    call, expected = attention_call(None, False), attention_call(None, False).out
+    site = Site(call.site, "layer.0", "layer.0", 0, HEADS, KV_HEADS, DIM, TOKENS, TOKENS, "sdpa", True)
+    edits = [
+        Edit(Condition("a", (), "ablate", 0.5), Head(0, 2, site), 0, 1),
+        Edit(Condition("b", (), "ablate", 1.0), Head(0, 3, site), 1, 1),
+        Edit(Condition("c", (), "resample", 1.0), Head(0, 1, site), 0, 2),
+        Edit(Condition("d", (), "identity", 1.0), Head(0, 0, site), 2, 1),
+    ]
+    if in_place:
+        edits.pop(2)
+    else:
+        expected[:2, 1] = expected[:2, 1].flip(0)
+    expected[0, 2] /= 2
+    expected[1, 3] = 0
+    expected[2, 0] = call.v[2, 0]
+    before = call.out.clone()
+    new = sweep.apply_edits(call, edits, EditState(), torch.tensor([1, 0]), in_place=in_place)
+    assert torch.equal(new, expected)
+    assert (new is call.out) is in_place
+    assert in_place or torch.equal(call.out, before)
 
 
 def test_identity_between_different_lengths_is_refused_with_both_lengths():
