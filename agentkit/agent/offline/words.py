@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -76,32 +77,32 @@ SYNONYMS = (
     "bit quantise quantize precision quantisation bitwidth", "tag tagger slot entity ner label parse parser",
     "find match retrieve retrieval recall linkage lookup search", "word token",
     "landscape surface terrain map", "detect spot recognise recognize detector", "strength rate dose amount severity fraction intensity",
+    "interact interaction epistasis pair synergy", "rebuild replay reconstruct restore recreate",
+    "embed embedding vector representation", "encoder embedder transformer", "classifier network net", "shuffle permute scramble reorder",
+    "unit replicate seed repeat", "smooth smoothing", "swap transpose", "letter character char",
+    "radius eps epsilon size", "gene regulator transcription", "important importance matter",
+    "cost loss", "average mean", "adapter lora", "rank dimension", "block layer", "forecast predict prediction",
+    "misread ocr scan lookalike", "zeroth zo", "cell single-cell", "text sentence string query", "address record",
+    "draw sample", "step iteration", "rise increase", "resample patch",
+)  # fmt: skip
+
+PHRASES = (
+    (r"knock(?:ing|ed|s)?[ -]?outs?", "knockout"), (r"knock(?:ing|ed|s)?[ -]?downs?", "knockdown"),
+    (r"over-?[ ]?express(?:ing|ed|es|ion)?", "overexpress"), (r"fine-?[ ]tun(?:e|ing|ed)", "finetune"),
+    (r"tak(?:e|es|ing)[ ]out|turn(?:s|ed|ing)?[ ]off", "remove"), (r"switch(?:ed|ing)?[ ]off", "remove"), (r"left out|leav(?:e|ing) out", "remove"),
+    (r"learning[ ]rate", "lr"), (r"l-?[ ]?(?:inf|infinity|∞)\b", "linf"), (r"f-1\b", "f1"),
+)  # fmt: skip
+NUMBER_WORDS = {
+    w: i
+    for i, w in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], start=2)
+}
+
+# words too common to mean an option by themselves; the option's own name must stand beside them
 COMMON_VALUES = _words(
     """
     max min set all none mean base between over only single full auto any fixed head random order
     """
-)OMMON_VALUES = frozenset(
-    [
-        "max",
-        "min",
-        "set",
-        "all",
-        "none",
-        "mean",
-        "base",
-        "between",
-        "over",
-        "only",
-        "single",
-        "full",
-        "auto",
-        "any",
-        "fixed",
-        "head",
-        "random",
-        "order",
-    ]
-)
+)  # fmt: skip
 
 
 @cache
