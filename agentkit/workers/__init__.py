@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 
     from agentkit.workers.checks import check_table, out_of_range
     from agentkit.workers.shard import merge, plan_shards
+    from agentkit.workers.status import DriverStatus, StatusFile, running_drivers
 
 __all__ = [
     "END_STATUSES",
     "OUTCOME_STATUSES",
     "Capacity",
+    "DriverStatus",
     "Event",
     "Executor",
     "JobSpec",
+    "StatusFile",
     "WorkerInfo",
     "WorkersConfig",
     "check_table",
@@ -41,10 +44,14 @@ __all__ = [
     "open_executor",
     "out_of_range",
     "plan_shards",
+    "running_drivers",
     "unit_key",
 ]
 
 _LAZY = {
+    "DriverStatus": "agentkit.workers.status",
+    "StatusFile": "agentkit.workers.status",
+    "running_drivers": "agentkit.workers.status",
     "check_table": "agentkit.workers.checks",
     "merge": "agentkit.workers.shard",
     "out_of_range": "agentkit.workers.checks",

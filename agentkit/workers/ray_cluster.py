@@ -12,13 +12,13 @@ import secrets
 import socket
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentkit.errors import UnsatisfiableError, WorkerError
 from agentkit.workers.environment import clean_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from agentkit.workers.config import WorkersConfig
     from agentkit.workers.job import JobSpec
@@ -95,6 +95,18 @@ def start_cluster(cpus: int, object_store_bytes: int = 128 << 20) -> None:
     _marks.add("token" if with_token else "open")
 
 
+def _keep_stdout_clean() -> None:
+    """Ray prints its nodes' complaints to stdout, where our results go, and has no switch for it."""
+    ray_worker = sys.modules.get("ray._private.worker")
+    if hasattr(ray_worker, "print_to_stdstream"):
+        ray_worker.print_to_stdstream = _log_lines  # type: ignore[union-attr]  # looked up just before
+
+
+def _log_lines(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    for line in data.get("lines", ()):
+        logger.info("ray: %s", line)
+
+
 def _started_with_token() -> bool:
     return "token" in _marks
 
@@ -108,6 +120,7 @@ def connect(config: WorkersConfig) -> bool:
         start_cluster(config.workers)
     else:
         join_cluster(config.address)
+    _keep_stdout_clean()
     return True
 
 

@@ -168,3 +168,38 @@ RAY = pytest.param("ray", marks=[pytest.mark.slow])  # seconds to start, half a 
 @pytest.fixture(scope="module", params=["inline", "local:1", RAY])
 def executor(request, open_workers):
     return open_workers(request.param)
+
+
+CLAIMS = [
+    {"condition": "dose=1", "direction": "greater", "sesoi": 0.2},
+    {"condition": "dose=0.25", "direction": "less", "sesoi": 0.25},
+]
+
+
+def run_study(folder, workers, on_event=lambda event: None, seconds=0.0):
+    """Verdicts, and every measurement, of a small campaign on these workers."""
+    import agentkit.lab
+
+    with agentkit.lab.lab(folder / "lab.db", workers=workers, modules=[MODULE], on_event=on_event) as lab:
+        campaign = lab.campaign("same", max_hypotheses=4, seed=7)
+        lab.explore("doses", units=7, campaign=campaign, seconds=seconds)
+        for claim in CLAIMS:
+            lab.register(
+                campaign, tool="doses", metric="value", max_units=80, params={"seconds": seconds}, **claim
+            )
+        verdicts = lab.confirm(campaign)
+        rows = [(run.ref, *row) for run in campaign.runs() for row in run.measurements().rows()]
+        outcomes = {run.ref: run.outcomes() for run in campaign.runs()}
+        lost = [a for run in campaign.runs() for a in run.attempts() if a.status == "lost"]
+    assert all(set(of_run.values()) == {"ok"} for of_run in outcomes.values())
+    return verdicts, rows, lost
+
+
+@pytest.fixture(scope="session")
+def study():
+    return run_study
+
+
+@pytest.fixture(scope="session")
+def inline_study(tmp_path_factory):
+    return run_study(tmp_path_factory.mktemp("inline"), "inline")

@@ -7,11 +7,12 @@ import os
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
 from agentkit.errors import ConfigError, ToolError, UnsatisfiableError, WorkerError
-from agentkit.workers import WorkersConfig, gpus, watch
+from agentkit.workers import WorkersConfig, gpus, ray_cluster, watch
 from agentkit.workers.artifacts import Artifact, ArtifactStore
 from agentkit.workers.environment import clean_environment
 from agentkit.workers.frames import MAX_FRAME, FrameReader, FrameTooLargeError, encode
@@ -126,6 +127,20 @@ def test_a_whole_device_is_left_whole_when_a_used_one_has_room():
     shares = gpus.Shares(("0", "1"))
     shares.take(0.25)
     assert shares.take(0.5) == ("0",) and shares.take(1) == ("1",)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("127.0.0.1:1", r"no Ray cluster at 127\.0\.0\.1:1.*ray start --head --port=1"),
+        ("somewhere", "HOST:PORT"),
+    ],
+)
+def test_an_address_where_no_cluster_listens_is_named_at_once(address, says):
+    begin = time.monotonic()
+    with pytest.raises(WorkerError, match=says):
+        ray_cluster.join_cluster(address)
+    assert time.monotonic() - begin < 10
 
 
 def test_artifacts_are_named_by_content_and_written_whole(tmp_path):

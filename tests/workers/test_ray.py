@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.errors import MissingExtraError, UnsatisfiableError, WorkerError
+from agentkit.errors import MissingExtraError, UnsatisfiableError
 from agentkit.types import Resources
 from agentkit.workers import WorkersConfig, merge, open_executor, plan_shards, watch
 
@@ -33,6 +33,8 @@ def cluster():
     patch.setenv("RAY_AUTH_MODE", "token")
     patch.setenv("RAY_AUTH_TOKEN", ray_cluster._token)
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's nodes listen on this host's own address, which the house's socket guard does not know
+    patch.setattr(ray_cluster, "_require_listener", lambda address: None)
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
@@ -150,13 +152,41 @@ def test_twenty_killed_actors_cost_attempts_and_no_unit(ray2, finish_all, make_j
             kills.append(event.data["pid"])
             os.kill(parent_of(kills[-1]), signal.SIGKILL)  # the actor; its child must not survive it
 
-    jobs = [make_job("doses", units=2, seconds=0.2, job={"run": f"r{i}"}) for i in range(20)]
+    jobs = [make_job("doses", units=2, seconds=0.7, job={"run": f"r{i}"}) for i in range(20)]
     tables, outcomes = finish_all(ray2, jobs, most_attempts=4, limit_s=240, while_running=kill_actor)
     assert len(kills) == 20 and outcomes == Counter({0: 20, 1: 20}) and tables
     wait = time.monotonic() + 10
     while any(watch.session_members(pid, max_age_s=0) for pid in kills):
         assert time.monotonic() < wait, "a child outlived its actor"
         time.sleep(0.1)
+
+
+@slow
+@needs_ray
+def test_a_study_on_two_nodes_survives_killed_actors_and_a_killed_node(
+    cluster, tmp_path, tmp_path_factory, study
+):
+    if len(cluster.list_all_nodes()) < 2:
+        cluster.second = cluster.add_node(**NODE)
+        cluster.wait_for_nodes(timeout=60)
+    workers = {"backend": "ray", "address": cluster.address}
+    undisturbed = study(tmp_path_factory.mktemp("undisturbed"), "inline", seconds=0.05)
+    on_two_nodes = study(tmp_path_factory.mktemp("two"), workers, seconds=0.05)
+    assert on_two_nodes[:2] == undisturbed[:2]
+    kills = []
+
+    def kill(event):
+        if event.kind != "started" or event.attempt > 1 or len(kills) == 4:
+            return
+        kills.append(event.job_id)
+        if len(kills) == 3:
+            cluster.remove_node(cluster.second, allow_graceful=False)
+        else:
+            os.kill(parent_of(event.data["pid"]), signal.SIGKILL)
+
+    verdicts, rows, lost = study(tmp_path, workers, on_event=kill, seconds=0.05)
+    assert len(kills) == 4 and lost
+    assert (verdicts, rows) == undisturbed[:2]
 
 
 @slow
@@ -213,21 +243,9 @@ def test_no_secret_reaches_a_child_through_ray_and_a_wrong_token_is_refused():
     assert done.returncode == 0 and done.stdout.strip().endswith("kept"), done.stderr[-3000:]
 
 
-@needs_ray
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "somewhere"])
-def test_an_address_where_nobody_answers_is_named_at_once(address):
-    begin = time.monotonic()
-    with pytest.raises(
-        WorkerError, match=rf"{address}.*HOST:PORT|no Ray cluster at {address}.*ray start --head"
-    ):
-        open_executor(WorkersConfig.parse(f"ray:{address}"))
-    assert time.monotonic() - begin < 10
-
-
 def test_without_the_extra_the_pip_line_is_given(monkeypatch):
     from agentkit.workers import ray_
 
     monkeypatch.setattr(ray_, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'agentkit-perturb\[ray\]'"):
         open_executor(WorkersConfig.parse("ray"))
-    assert issubclass(UnsatisfiableError, WorkerError)

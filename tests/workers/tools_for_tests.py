@@ -299,6 +299,34 @@ def device_memory(params: DeviceMemory, units: Sequence[Unit], ctx: Context) -> 
     return _table(units)
 
 
+class OnDevice(Params):
+    """Shares of the device's memory to allocate before computing: once, and for each unit of a call."""
+
+    hog: float = 0
+    hog_per_unit: float = 0
+
+
+@agentkit.tool(metrics=[VALUE], version="1", atol=1e-5)
+def on_device(params: OnDevice, units: Sequence[Unit], ctx: Context) -> Any:
+    """A matrix product on the job's device; says which device it was and how many it sees."""
+    import torch
+
+    from agentkit import Measurements
+
+    print(ctx.device, torch.cuda.device_count())
+    share = params.hog + params.hog_per_unit * len(units)
+    held = None
+    if share and ctx.device != "cpu":
+        total = torch.cuda.get_device_properties(0).total_memory
+        held = torch.empty(int(share * total), dtype=torch.uint8, device=ctx.device)
+    rows = []
+    for unit in units:
+        matrix = torch.rand(64, 64, generator=unit.torch_generator("matrix")).to(ctx.device)
+        rows.append([0.5, float((matrix @ matrix).mean() / 64)])
+    del held
+    return Measurements.from_array(units, ["baseline", "product"], "value", rows)
+
+
 class OnTarget(Params):
     """A tool on targets."""
 
@@ -391,7 +419,7 @@ def _table(units: Sequence[Unit]) -> Any:
 
 @agentkit.hookimpl
 def agentkit_register_tools(register: Any) -> None:
-    for tool in (doses, noop, misbehave, device_memory, on_target, on_table, wants_gpu):
+    for tool in (doses, noop, misbehave, device_memory, on_target, on_table, on_device, wants_gpu):
         register(tool)
 
 
