@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from agentkit import __version__
 from agentkit.errors import AgentkitError
 
-BUILT_IN = ("run", "tools", "log", "verify", "report", "doctor")
+BUILT_IN = ("run", "tools", "log", "verify", "report", "calibrate", "doctor")
 
 
 class Commands(TyperGroup):
@@ -129,6 +129,25 @@ def report(
     from agentkit.cli.records import write_campaign_report
 
     write_campaign_report(store, campaign=campaign, folder=folder, as_json=as_json)
+
+
+@app.command()
+def calibrate(
+    tool: Annotated[str, typer.Argument(help="A tool's name.")],
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", help="key=value, as often as needed.")
+    ] = None,
+    hypotheses: Annotated[int, typer.Option(help="True nulls to test, over 20 campaigns.")] = 200,
+    store: Annotated[
+        str | None, typer.Option(help="Keep the ledger here; a temporary one unless said.")
+    ] = None,
+    workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "local",
+    as_json: JsonFlag = False,
+) -> None:
+    """Look for something where nothing is: A/A campaigns of a tool through the real ledger. Exit 1 on failure."""
+    from agentkit.cli.calibrate import calibrate as run_calibration
+
+    run_calibration(tool, param or [], hypotheses=hypotheses, store=store, workers=workers, as_json=as_json)
 
 
 @app.command()
