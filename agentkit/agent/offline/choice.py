@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agentkit.agent.offline.ranking import ranker_of
 from agentkit.agent.offline.text import search_words
 from agentkit.agent.offline.values import Values, read_values
-from agentkit.agent.offline.words import pieces, stem
+from agentkit.agent.offline.words import pieces, stem, synonyms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +23,13 @@ NEAR_TOPIC = 0.22
 """Below this share the request is about something else."""
 LEAST_EVIDENCE = 0.95
 """Least score: about one telling word."""
+ENOUGH_EVIDENCE = 2.0
+"""Least score at which a tool is run without asking: about two telling words."""
 ALL_ABOUT = 0.6
 """A short request that holds nothing else is on topic with less."""
-STANDS_OUT = 0.06
+LEADING = 0.08
+"""What it adds when the request holds the verb that the tool's first line begins with."""
+STANDS_OUT = 0.08
 """Least lead over the second tool, as a share of the first."""
 SUBJECT = 0.5
 """What it adds when the request holds the whole first line of a tool, as a share of its score."""
@@ -59,7 +63,8 @@ class Choice:
         if self.by_name:
             return True
         second = self.scores[1] if len(self.scores) > 1 else 0.0
-        return self.share >= ACCEPT and (self.scores[0] - second) >= STANDS_OUT * self.scores[0]
+        told = self.evidence >= ENOUGH_EVIDENCE or self.share >= ALL_ABOUT
+        return told and self.share >= ACCEPT and (self.scores[0] - second) >= STANDS_OUT * self.scores[0]
 
     @property
     def on_topic(self) -> bool:
@@ -114,6 +119,9 @@ def _fit(card: ToolCard, values: Values, tokens: Sequence[Token], *, rough: bool
     short = [stem(p) for p in pieces(card.name.rpartition(".")[2])]
     stems = {t.stem for t in tokens if t.kind in ("word", "symbol")}
     fit += 0.1 if all(w in stems for w in short) else 0.0
+    verb = stem(card.summary.split()[0]) if card.summary else ""
+    meant = {s for word in stems for s in synonyms().get(word, ())}
+    fit += LEADING if verb in stems else LEADING / 2 if verb in meant else 0.0
     hedged = ASKS_ROUGH.search(card.summary) or HEDGES & {w for m in card.metrics for w in m.words}
     return max(fit, 0.2) * (ROUGH if hedged and not rough else 1.0)
 

@@ -46,14 +46,14 @@ _COUNTED = r"(?!\s*(?:units|runs|images|texts|cells|items|queries|steps|draws|s\
 MARGIN = re.compile(
     rf"(?:\bby\s+)?(?:\bmore than\b|\bat least\b|\bover\b|\bno less than\b|\bexceed(?:s|ing)?\b|\bgreater than\b|\blarger than\b|>=?|≥)\s*"
     rf"(?P<a>{_NUMBER})(?P<ap>{_SHARE})?{_COUNTED}"
-    rf"|(?:\b(?:lower|drop|reduc|decreas|fall|shrink|declin|rais|increas|improv|gain|boost|ris|hurt|worsen|degrad|chang|mov|shift|flip)\w*\b[^.;:]{{0,60}}?)"
+    rf"|(?:\b(?:lower|drop|reduc|decreas|fall|shrink|declin|rais|increas|improv|gain|boost|ris|hurt|worsen|degrad|chang|mov|shift|flip|down)\w*\b[^.;:]{{0,60}}?)"
     rf"\bby\s+(?P<b>{_NUMBER})(?P<bp>{_SHARE})?(?!\s*(?:,|and)\s*\d)(?:\s+or more\b)?{_COUNTED}"
     rf"|\b(?:within|less than|at most|no more than)\s*(?:±|\+/-)?\s*(?P<c>{_NUMBER})(?P<cp>{_SHARE})?(?=\s*(?:of (?:the )?baseline|$|[?.,;]))",
     re.IGNORECASE,
 )
 LEVEL = re.compile(r"\b(?:below|under|above|beneath)\s+(?P<a>\d*\.?\d+)(?P<p>\s?%)?", re.IGNORECASE)
 
-LESS = "lower drop reduce decrease fall shrink lose fewer less decline sink smaller"
+LESS = "lower drop reduce decrease fall shrink lose fewer less decline sink smaller down"
 GREATER = "raise increase improve gain grow boost higher rise more exceed larger greater climb lift"
 HARM = "hurt harm worsen degrade damage impair worse suffer break spoil"
 BENEFIT = "better benefit help"
@@ -137,9 +137,19 @@ def intent_of(text: str, tokens: Sequence[Token], *, has_range: bool) -> Intent:
     return "dose" if asked_openly or has_range else "look"
 
 
-def claim_of(text: str, tokens: Sequence[Token], card: ToolCard, intent: Intent) -> Claim:
-    """The claim a request makes or implies about one of the tool's metrics."""
-    metric, said = metric_in(tokens, card)
+def claim_of(
+    text: str, tokens: Sequence[Token], card: ToolCard, intent: Intent, used: frozenset[str] = frozenset()
+) -> Claim:
+    """The claim a request makes or implies about one of the tool's metrics.
+
+    Args:
+        text: the request.
+        tokens: its tokens.
+        card: the tool.
+        intent: what the request wants.
+        used: words that named values of params; part of a metric's name is not read from them.
+    """
+    metric, said = metric_in(tokens, card, used)
     margin = MARGIN.search(text)
     amount = _amount(margin)
     way, way_said = _direction(text, tokens, intent)
@@ -190,17 +200,19 @@ for _words, _way in ((LESS, "less"), (GREATER, "greater"), (HARM, "harm"), (BENE
         _WAYS[stem(_word)] = _way  # type: ignore[assignment]
 
 
-def metric_in(tokens: Sequence[Token], card: ToolCard) -> tuple[MetricCard, str]:
+def metric_in(
+    tokens: Sequence[Token], card: ToolCard, used: frozenset[str] = frozenset()
+) -> tuple[MetricCard, str]:
     """The metric whose name the request holds most of, and the words; else the tool's first and ""."""
     best: tuple[float, MetricCard, str] | None = None
     for metric in card.metrics:
-        score, said = _named(metric, tokens)
+        score, said = _named(metric, tokens, used)
         if score and (best is None or score > best[0] + 1e-9):
             best = (score, metric, said)
     return (best[1], best[2]) if best else (card.metrics[0], "")
 
 
-def _named(metric: MetricCard, tokens: Sequence[Token]) -> tuple[float, str]:
+def _named(metric: MetricCard, tokens: Sequence[Token], used: frozenset[str]) -> tuple[float, str]:
     """How much of the metric's name stands in the request: whole name 10, else parts and their share."""
     for token in tokens:
         if token.text.casefold() == metric.name:
@@ -210,7 +222,8 @@ def _named(metric: MetricCard, tokens: Sequence[Token]) -> tuple[float, str]:
         for word in metric.words
     ]
     found = [t for t in held if t is not None]
-    if not found or held[0] is None:
+    whole = len(found) == len(held)
+    if not found or held[0] is None or (not whole and held[0].text.casefold() in used):
         return 0.0, ""
     return len(found) + len(found) / len(held), " ".join(t.text for t in found)
 

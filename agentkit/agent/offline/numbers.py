@@ -179,6 +179,8 @@ def named_beside(group: Group, param: ParamCard, tokens: Sequence[Token]) -> flo
         share = len(held) / len(words)
         told = any(_same(t, w) for t, _ in near for w in param.described_by - set(words) if len(w) > 2)
         return 2.0 * share + 0.35 * (REACH - min(held)) + 0.15 * (len(held) - 1) + (0.4 if told else 0.0)
+    about = param.described_by - set(words)
+    said_of_it = sum(1 for w in about if len(w) > 2 and any(_same(t, w) for t in tokens if t.kind == "word"))
     likely = [
         (1.5, d)
         for t, d in near
@@ -189,7 +191,8 @@ def named_beside(group: Group, param: ParamCard, tokens: Sequence[Token]) -> flo
         for t, d in near
         if t.text.casefold() not in STOP and any(_same(t, w) for w in param.described_by if len(w) > 2)
     ]
-    return max((base + 0.15 * (REACH - d) for base, d in likely), default=0.0)
+    best = max((base + 0.15 * (REACH - d) for base, d in likely), default=0.0)
+    return best + 0.2 * min(max(said_of_it - 1, 0), 2) if best else 0.0
 
 
 def _steps(index: int, first: int, last: int, tokens: Sequence[Token]) -> int:

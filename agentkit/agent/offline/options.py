@@ -31,7 +31,16 @@ def option_values(
                 found[param.name] = switch
         elif not (param.numeric and param.is_list) and (hits := _hits(param, card, tokens, consumed)):
             found[param.name] = _chosen(param, hits)
+        if param.open_values and (families := _members(param, text, tokens)):
+            value, said = found.get(param.name, ([], []))
+            found[param.name] = ([*value, *families], said) if param.is_list else (families[0], said)
     return found
+
+
+def _members(param: ParamCard, text: str, tokens: Sequence[Token]) -> list[str]:
+    """Values of a family that the description writes with NAME: `imagenet_c.NAME`."""
+    prefixes = re.findall(r"\b(\w+)\.NAME\b", param.description)
+    return [m[0] for prefix in prefixes for m in re.finditer(rf"\b{prefix}\.[a-z]\w*", text)]
 
 
 def _chosen(param: ParamCard, hits: list[tuple[Any, list[Token]]]) -> tuple[Any, list[Token]]:
@@ -148,7 +157,7 @@ def _described(
         usable = [t for t in tokens if t.kind == "word" and t.index not in consumed]
         spots = [next((t for t in usable if _like(t, w)), None) for w in words]
         held = [t for t in spots if t is not None]
-        if len(words) == 1 and words[0] in numbers:
+        if len(words) == 1 and (words[0] in numbers or str(value).casefold() in COMMON_VALUES):
             continue  # `one step` explains a value, but `steps` is a number of its own
         if words and len(held) == len(words):
             spread = max(t.index for t in held) - min(t.index for t in held)

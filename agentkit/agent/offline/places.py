@@ -59,7 +59,7 @@ def _written_site(text: str) -> str:
 def uri_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: set[int]) -> Placed:
     """URIs and paths for the params that take them, by scheme, by the param's name, then by order."""
     found: Placed = {}
-    for token in tokens:
+    for token in sorted(tokens, key=lambda t: (t.kind != "uri", t.index)):
         if token.kind not in ("uri", "path") or token.index in consumed:
             continue
         scored = [(_uri_fit(token, p, tokens), -i, p) for i, p in enumerate(card.params) if _takes_text(p)]

@@ -31,6 +31,10 @@ EXPLORE_UNITS, PILOT_UNITS, LEAST_UNITS = 8, 16, 2
 SLOW_SECONDS = 600.0
 """A first look should not take longer; a tool that says it is slow gets fewer units."""
 MOST_QUESTIONS = 3
+PERTURBING = re.compile(
+    r"\b(?:robust\w*|perturb\w*|sensitivit\w*|ablat\w*|stress[- ]test\w*)\b", re.IGNORECASE
+)
+"""Words of the trade: a request with one of them is asked about, not refused."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ def understand(parts: Sequence[str], cards: Sequence[ToolCard]) -> Request | Rep
         parts: the goal, then the user's answers to the questions asked about it.
         cards: the tools that may be called.
     """
-    text = normalised(". ".join(p.strip() for p in parts))
+    numbered = sorted({m.name for c in cards for m in c.metrics if re.search(r"\d", m.name)})
+    text = normalised(". ".join(p.strip() for p in parts), numbered)
     if not cards:
         return Reply(replies.no_tools(), "refusal")
     if is_ledger_question(parts[0]):
@@ -88,6 +93,8 @@ def understand(parts: Sequence[str], cards: Sequence[ToolCard]) -> Request | Rep
     schemes = frozenset(s for c in cards for p in c.params for s in p.schemes)
     tokens = read_tokens(text, schemes)
     choice = choose(cards, text, tokens)
+    if not choice.on_topic and PERTURBING.search(text):
+        return _asked(parts, replies.ask_tool(choice.cards), None)
     if not choice.on_topic:
         return Reply(replies.refusal(choice.cards), "refusal")
     if not choice.accepted:
@@ -96,7 +103,8 @@ def understand(parts: Sequence[str], cards: Sequence[ToolCard]) -> Request | Rep
     if (question := _open_point(card, values)) is not None:
         return _asked(parts, question, card)
     intent = intent_of(text, tokens, has_range=values.levels is not None or values.sweep is not None)
-    claim = claim_of(text, tokens, card, intent)
+    used = frozenset(" ".join(values.said.values()).casefold().split())
+    claim = claim_of(text, tokens, card, intent, used)
     if claim.amount is None and intent == "claim" and LEVEL.search(text):
         return _asked(parts, replies.ask_difference(claim), card)
     return _filled(card, values, intent, claim, text, choice)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from agentkit.agent.offline.words import NUMBER_WORDS, STOP, merge_phrases, pieces, stem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Kind = Literal["word", "number", "range", "uri", "path", "quoted", "condition", "site", "symbol", "mark"]
 
@@ -59,9 +62,17 @@ class Token:
         return self.kind in ("number", "range")
 
 
-def normalised(text: str) -> str:
-    """NFKC, plain quotes and dashes, words that belong together joined. Case is kept: names need it."""
+def normalised(text: str, names: Sequence[str] = ()) -> str:
+    """NFKC, plain quotes and dashes, words that belong together joined. Case is kept: names need it.
+
+    Args:
+        text: the request.
+        names: identifiers with numbers inside (`recall_at_1`) that people write in words (`recall@1`).
+    """
     text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("“", '"').replace("”", '"')
+    for name in names:
+        written = r"[\s@_-]+(?:at[\s@_-]+)?".join(re.escape(p) for p in pieces(name) if p != "at")
+        text = re.sub(rf"\b{written}\b", name, text, flags=re.IGNORECASE)
     return merge_phrases(text.replace("−", "-"))
 
 
@@ -101,6 +112,7 @@ def _token_of(group: str, written: str, index: int, schemes: frozenset[str]) -> 
 
 
 def _word(written: str, index: int) -> Token:
+    written = re.sub(r"'s?$", "", written)
     if written.casefold() in NUMBER_WORDS:
         return Token("number", written, index, (float(NUMBER_WORDS[written.casefold()]),))
     letters = written.replace("_", "")

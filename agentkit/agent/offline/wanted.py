@@ -54,6 +54,8 @@ def _stated(request: Request, looks: Sequence[Look]) -> list[dict[str, Any]]:
     chosen = _named_conditions(request, effects)
     other = _other_side(request, effects, chosen)
     claims = []
+    if len(chosen) == 2 and re.search(r"\bthan\b", request.text, re.IGNORECASE):
+        chosen, other = _in_order_of_speech(request, chosen)
     for effect in chosen:
         look = _look_with(looks, metric, effect.condition)
         direction, null = _terms(request, table)
@@ -122,6 +124,14 @@ def _named_score(request: Request, condition: str) -> float:
     )
     usual = sum(0.5 for w in request.usual_values if w.casefold() in parts)
     return named + usual
+
+
+def _in_order_of_speech(request: Request, pair: Sequence[Effect]) -> tuple[list[Effect], str]:
+    """`typos hurt more than swaps`: the first is compared with the second."""
+    kinds = [e.condition.partition("=")[0].casefold() for e in pair]
+    spots = [request.text.casefold().find(k) for k in kinds]
+    first = 1 if spots[1] < spots[0] else 0
+    return [pair[first]], pair[1 - first].condition
 
 
 def _other_side(request: Request, effects: Sequence[Effect], chosen: Sequence[Effect]) -> str | None:

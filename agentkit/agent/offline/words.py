@@ -63,7 +63,8 @@ STOP = _words(
     hello hi thanks thank ok okay yes sure maybe really quite fast quick quickly better best worse worst
     across along toward towards whole single robust robustness tolerate tolerates tolerance withstand
     cope copes sensitive resilient because instead rather respect regard terms value values level levels
-    help helps helped useful useless halve halves double people someone anybody around explain badly
+    help helps helped useful useless halve halves double people someone anybody badly
+    don't doesn't didn't isn't aren't can't won't shouldn't only just yet
     """
 )  # fmt: skip
 
