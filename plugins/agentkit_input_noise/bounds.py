@@ -161,6 +161,16 @@ def verified_margins(
     return value - width, value + width
 
 
+def _box_before(
+    steps: Sequence[nn.Module], boxes: Sequence[tuple[Tensor, Tensor] | None], ball: InputBall
+) -> tuple[Tensor, Tensor]:
+    """Box of a ReLU's inputs: the interval where that is exact already, else a backward pass of its own."""
+    if len(steps) == 1 and ball.norm == "inf":
+        middle, radius = steps[0](ball.centre), absolute(steps[0], torch.full_like(ball.centre, ball.eps))
+        return middle - radius, middle + radius
+    return _backward(steps, boxes, ball, None)
+
+
 def _backward(
     steps: Sequence[nn.Module],
     boxes: Sequence[tuple[Tensor, Tensor] | None],
@@ -212,6 +222,8 @@ def _through_relu(slopes: Tensor, low: Tensor, high: Tensor, *, sign: float) -> 
 
 def _transposed(layer: nn.Module, slopes: Tensor, shape: torch.Size) -> Tensor:
     """Coefficients of the layer's input: the vector-Jacobian product of its own forward."""
+    if isinstance(layer, nn.Linear):
+        return slopes @ layer.weight
     functions, items = slopes.shape[:2]
     with torch.enable_grad():
         x = torch.zeros((functions * items, *shape[1:]), requires_grad=True)
