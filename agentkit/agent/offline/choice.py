@@ -25,6 +25,8 @@ LEAST_EVIDENCE = 0.95
 """Least score: about one telling word."""
 ENOUGH_EVIDENCE = 2.0
 """Least score at which a tool is run without asking: about two telling words."""
+PLACED_EVIDENCE = 0.5
+"""What each value that found its param adds to that."""
 ALL_ABOUT = 0.6
 """A short request that holds nothing else is on topic with less."""
 LEADING = 0.08
@@ -54,6 +56,8 @@ class Choice:
     share: float
     values: tuple[Values, ...]
     evidence: float = 0.0
+    telling: int = 0
+    """How many words of the request the first tool holds."""
     by_name: bool = False
     said: str = ""
 
@@ -62,16 +66,19 @@ class Choice:
         """Whether the first tool may be run without asking."""
         if self.by_name:
             return True
+        named = min(self.values[0].named, 3)
+        told = self.evidence + PLACED_EVIDENCE * named >= ENOUGH_EVIDENCE and (self.telling > 1 or named > 0)
         second = self.scores[1] if len(self.scores) > 1 else 0.0
-        told = self.evidence >= ENOUGH_EVIDENCE or self.share >= ALL_ABOUT
-        return told and self.share >= ACCEPT and (self.scores[0] - second) >= STANDS_OUT * self.scores[0]
+        leads = self.scores[0] - second >= STANDS_OUT * self.scores[0]
+        return (told or self.share >= ALL_ABOUT) and self.share >= ACCEPT and leads
 
     @property
     def on_topic(self) -> bool:
         """Whether the request is about anything these tools do."""
-        return self.by_name or (
-            self.share >= NEAR_TOPIC and (self.evidence >= LEAST_EVIDENCE or self.share >= ALL_ABOUT)
-        )
+        if self.by_name or self.share >= ALL_ABOUT:
+            return True
+        several = self.telling > 1 or self.values[0].named > 0
+        return self.share >= NEAR_TOPIC and self.evidence >= LEAST_EVIDENCE and several
 
 
 def choose(cards: Sequence[ToolCard], text: str, tokens: list[Token]) -> Choice:
@@ -102,6 +109,7 @@ def choose(cards: Sequence[ToolCard], text: str, tokens: list[Token]) -> Choice:
         share=share,
         values=tuple(r[3] for r in rows),
         evidence=rows[0][1],
+        telling=ranker.matches(words, cards.index(rows[0][2])),
         said=said,
     )
 

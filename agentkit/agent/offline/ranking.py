@@ -88,6 +88,12 @@ class Ranker:
                 totals[i] += max((w * self.term(m, i) for m, w in meanings.items()), default=0.0)
         return totals
 
+    def matches(self, words: Sequence[str], document: int) -> int:
+        """How many different words of the request a document holds, in any meaning."""
+        return sum(
+            1 for w in dict.fromkeys(words) if any(self.term(m, document) > 0 for m in self.meanings(w))
+        )
+
     def coverage(self, subject: Sequence[str], words: Sequence[str]) -> float:
         """Share of a subject line, by idf, that the request's words mean."""
         meant: dict[str, float] = {}
