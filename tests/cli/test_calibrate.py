@@ -55,7 +55,7 @@ def calibrate(folder, monkeypatch, capsys):
         command.again._plugins.cache_clear()
         code = 0
         try:
-            command.calibrate(name, [], hypotheses=60, store=None, workers="inline", as_json=True)
+            command.calibrate(name, [], hypotheses=40, store=None, workers="inline", as_json=True)
         except typer.Exit as stop:
             code = stop.exit_code
         return code, json.loads(capsys.readouterr().out)
@@ -65,11 +65,11 @@ def calibrate(folder, monkeypatch, capsys):
     sys.modules.pop("calibrated_plugin", None)
 
 
-def test_a_sound_tool_passes_over_sixty_true_nulls(calibrate, monkeypatch):
+def test_a_sound_tool_passes_over_forty_true_nulls(calibrate, monkeypatch):
     # inline workers load plugins by themselves: give them the stand-in too
     monkeypatch.setattr("agentkit.cli.calibrate.open_executor", _with_module)
     code, result = calibrate("sound.level")
-    assert result["true_nulls"] == 60
+    assert result["true_nulls"] == 40
     assert all(result["checks"].values()), result["checks"]
     assert code == 0
 
