@@ -36,6 +36,8 @@ from agentkit.plugins import Plugin, Plugins
 
 UNITS, BATCH = 60, 20
 STEPS = ("campaign", "freeze", "run", "dispatch", "result", "close", "verdict")
+TIMES = {"campaign": 1, "freeze": 2, "close": 2, "verdict": 1}
+"""How often the study comes to the rarer steps."""
 MOMENTS = ("before", "inside", "after")
 
 
@@ -211,19 +213,19 @@ def killing(label: str, moment: str, nth: int) -> Callable[[str], contextlib.Abs
     return step
 
 
-def kill_at_steps(folder: Path, wanted: list[Any], repeats: int) -> Iterator[Tally]:
+def kill_at_steps(
+    folder: Path, wanted: list[Any], repeats: int, moments: Sequence[str] = MOMENTS
+) -> Iterator[Tally]:
     """SIGKILL before, inside and after every kind of write, at its first, second, ... time."""
     for label in STEPS:
-        tally = Tally(f"SIGKILL before, inside, after: {label}")
-        for moment in MOMENTS:
-            for nth in range(1, repeats + 1):
-                url = folder / f"{label}-{moment}-{nth}.db"
-                killed, acknowledged = forked(
-                    url, killing(label, moment, 1 if label in ("campaign", "verdict") else nth)
-                )
-                if not killed:  # this step does not come that often
-                    continue
-                tally.faults += 1
+        tally = Tally(f"SIGKILL {', '.join(moments)}: {label}")
+        for moment in moments:
+            for repeat in range(repeats):
+                url = folder / f"{label}-{moment}-{repeat}.db"
+                nth = 1 + repeat % TIMES.get(label, repeats)
+                killed, acknowledged = forked(url, killing(label, moment, nth))
+                tally.faults += killed
+                tally.wrong += not killed
                 end_and_compare(tally, url, wanted, acknowledged)
         yield tally
 

@@ -225,6 +225,10 @@ def _refuse_other(row: Mapping[str, Any], asked: Mapping[str, Any], *, root_give
 
 
 def _number(ref: int | str, letter: str, kind: str) -> int:
+    if letter == "H" and re.fullmatch(r"R\d+", str(ref).strip(), re.IGNORECASE):
+        raise LedgerError(
+            f"{ref} is a run, and no run has a verdict: register a hypothesis and confirm it on fresh units"
+        )
     match = re.fullmatch(rf"{letter}?(\d{{1,18}})", str(ref).strip(), re.IGNORECASE)
     if match is None:
         raise LedgerError(f"{kind} {ref!r}: write a number, or {letter}3")

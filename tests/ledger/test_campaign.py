@@ -129,6 +129,8 @@ def test_runs_and_hypotheses_are_found_by_reference(
     assert (found.id, found.units, found.hypothesis_id) == (run.id, run.units, 1)
     with pytest.raises(LedgerError, match=r"no hypothesis H9 in .*; the last one is H1"):
         ledger.hypothesis("H9")
+    with pytest.raises(LedgerError, match="R1 is a run, and no run has a verdict: register a hypothesis"):
+        ledger.hypothesis("R1")
     with pytest.raises(LedgerError, match="run 'x': write a number, or R3"):
         ledger.run("x")
 
