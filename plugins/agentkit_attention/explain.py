@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 import agentkit
 from agentkit import Context, Measurements, Metric, Unit
 
-METHODS = ("rise", "regions", "occlusion", "gradient")
+Method = Literal["rise", "regions", "occlusion", "gradient"]
+METHODS: tuple[Method, ...] = ("rise", "regions", "occlusion", "gradient")
 Fill = Literal["zero", "mean", "blur", "grey"]
 
 
@@ -31,7 +32,7 @@ class Explain(OnImages):
     """Which methods rank the regions."""
 
     methods: Annotated[
-        tuple[Literal["rise", "regions", "occlusion", "gradient"], ...],
+        tuple[Method, ...],
         Field(min_length=1, description="ways to rank the regions"),
     ] = METHODS
     masks: Annotated[int, Field(ge=100, le=8000, description="random masks of RISE, per image")] = 1000

@@ -29,7 +29,7 @@ def run_explain(params: Explain, units: Sequence[Unit], ctx: Context) -> Measure
     with torch.no_grad():
         for row, unit in enumerate(units):
             images, labels = drawn(params, unit, classifier, data)
-            grid = r.grid_regions(*images.shape[2:], params.grid)
+            grid = r.grid_regions(images.shape[2], images.shape[3], params.grid)
             maps: list[Tensor] = []
             for i, (image, label) in enumerate(zip(images, labels, strict=True)):
                 score, fill = class_score(classifier, int(label)), r.filled(image, params.fill)
@@ -57,7 +57,7 @@ def run_mask(params: MaskRegions, units: Sequence[Unit], ctx: Context) -> Measur
     with torch.no_grad():
         for done, unit in enumerate(units):
             images, labels = drawn(params, unit, classifier, data)
-            grid = r.grid_regions(*images.shape[2:], params.grid)
+            grid = r.grid_regions(images.shape[2], images.shape[3], params.grid)
             values: dict[str, list[Tensor]] = {}
             for i, (image, label) in enumerate(zip(images, labels, strict=True)):
                 hidden = hidden_sets(params, grid.count, unit.rng(f"order/{i}"))

@@ -71,7 +71,7 @@ METRICS = [
 ]
 
 
-@agentkit.tool(name="attention.perturb_heads", metrics=METRICS, version="1", seconds_per_unit=2.0)
+@agentkit.tool(name="attention.perturb_heads", metrics=METRICS, version="1", seconds_per_unit=2.0, atol=1e-6)
 def perturb_heads(params: PerturbHeads, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Perturb attention heads one by one and measure how well the model still finds the right record.
 

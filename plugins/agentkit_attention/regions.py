@@ -81,7 +81,7 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
 
 def shown_scores(score: Score, image: Tensor, fill: Tensor, masks: Tensor) -> Tensor:
     """Class probability [n] of the image with the pixels of each mask [n, 1, height, width] shown."""
-    parts = [score(fill + m * (image - fill)) for m in masks.split(BATCH)]
+    parts = [score(fill + m * (image - fill)) for m in torch.split(masks, BATCH)]
     return torch.cat(parts).double()
 
 

@@ -33,6 +33,7 @@ class ScreenHeads(PerturbHeads):
     metrics=[Metric("approx_effect", baseline=0, higher_is_better=None)],
     version="1",
     seconds_per_unit=0.2,
+    atol=1e-6,
 )
 def screen_heads(params: ScreenHeads, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Estimate to first order what perturbing each head would do to the margin, all heads at once.
