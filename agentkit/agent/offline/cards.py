@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.names import from_wire
@@ -53,7 +55,7 @@ class MetricCard:
         return tuple(stem(p) for p in pieces(self.name) if not p.isdigit() and p not in ("at", "of", "n"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParamCard:
     """One param of a tool, flattened from its JSON schema; `path` has two parts inside an object param."""
 
@@ -96,17 +98,17 @@ class ParamCard:
         """Whether free text may be given, alone or in a list."""
         return "string" in (self.types | self.item_types) and (not self.values or self.open_values)
 
-    @property
+    @cached_property
     def name_words(self) -> tuple[str, ...]:
         """Stems of the words in the name."""
         return tuple(stem(p) for p in pieces(self.name))
 
-    @property
+    @cached_property
     def described_by(self) -> frozenset[str]:
         """Stems of the first words of the description."""
         return frozenset(stems_of(re.sub(r"\(.*?\)", " ", self.description))[:8])
 
-    @property
+    @cached_property
     def is_strength(self) -> bool:
         """Whether it says how strongly the target is perturbed."""
         words = {*self.name_words, *stems_of(self.description)[:4]}
@@ -119,18 +121,18 @@ class ParamCard:
         """Whether values lie in [0, 1], so that 30 % means 0.3."""
         return self.high is not None and self.high <= 1
 
-    @property
+    @cached_property
     def schemes(self) -> frozenset[str]:
         """URI schemes that the default or the description names."""
         default = DEFAULT_SCHEME.fullmatch(self.default) if isinstance(self.default, str) else None
         return frozenset([*SCHEME.findall(self.description), *([default[1]] if default else [])])
 
-    @property
+    @cached_property
     def takes_sites(self) -> bool:
         """Whether it names sites such as L3.H2."""
         return self.textual and bool(SITE.search(f"{self.default} {self.description}"))
 
-    @property
+    @cached_property
     def names_sites(self) -> bool:
         """Whether it names sites, or says that it takes a pattern of heads or layers."""
         patterned = re.search(r"\bpattern\b", self.description) and re.search(
@@ -147,7 +149,7 @@ class ParamCard:
         return above and whole and (self.high is None or value <= self.high)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ToolCard:
     """One perturbation tool."""
 
@@ -167,17 +169,23 @@ class ToolCard:
         """The top-level param with that name."""
         return next((p for p in self.params if p.path == (name,)), None)
 
-    @property
+    @cached_property
     def vocabulary(self) -> frozenset[str]:
         """Every search word of the card."""
         return frozenset(w for words in self.fields.values() for w in words)
 
 
-def read_cards(tools: Sequence[Mapping[str, Any]]) -> tuple[list[ToolCard], frozenset[str]]:
+def read_cards(tools: Sequence[Mapping[str, Any]]) -> tuple[tuple[ToolCard, ...], frozenset[str]]:
     """Cards of the perturbation tools among the bound ones, by name, and the names of all other calls.
 
-    A perturbation tool is one whose description lists its metrics.
+    A perturbation tool is one whose description lists its metrics. Read once per set of schemas.
     """
+    return _read_cards(json.dumps(list(tools), sort_keys=True))
+
+
+@lru_cache(maxsize=4)
+def _read_cards(schemas: str) -> tuple[tuple[ToolCard, ...], frozenset[str]]:
+    tools: list[dict[str, Any]] = json.loads(schemas)
     cards, others = [], set()
     for tool in tools:
         function = tool.get("function", tool)
@@ -188,7 +196,7 @@ def read_cards(tools: Sequence[Mapping[str, Any]]) -> tuple[list[ToolCard], froz
             cards.append(_card(name, description, found["metrics"], schema))
         else:
             others.add(name)
-    return sorted(cards, key=lambda c: c.name), frozenset(others)
+    return tuple(sorted(cards, key=lambda c: c.name)), frozenset(others)
 
 
 def _card(name: str, description: str, metrics_line: str, schema: Mapping[str, Any]) -> ToolCard:

@@ -81,7 +81,7 @@ class Choice:
         return self.share >= NEAR_TOPIC and self.evidence >= LEAST_EVIDENCE and several
 
 
-def choose(cards: Sequence[ToolCard], text: str, tokens: list[Token]) -> Choice:
+def choose(cards: tuple[ToolCard, ...], text: str, tokens: list[Token]) -> Choice:
     """Rank the tools for a request and read its values for the first few."""
     if (named := _named(cards, text)) is not None:
         return Choice(
@@ -134,7 +134,7 @@ def _fit(card: ToolCard, values: Values, tokens: Sequence[Token], *, rough: bool
     return max(fit, 0.2) * (ROUGH if hedged and not rough else 1.0)
 
 
-def _named(cards: Sequence[ToolCard], text: str) -> ToolCard | None:
+def _named(cards: tuple[ToolCard, ...], text: str) -> ToolCard | None:
     """The tool whose own name stands in the text: `noise.text`, or `rank_sweep` where that is unique."""
     for card in sorted(cards, key=lambda c: -len(c.name)):
         if re.search(rf"(?<![\w.]){re.escape(card.name)}(?![\w.]*\w)", text, re.IGNORECASE):

@@ -57,7 +57,7 @@ def plan(messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]]) ->
     return action
 
 
-def _understood(goal: Goal, cards: Sequence[ToolCard]) -> tuple[Request | Reply | Lookup, Goal]:
+def _understood(goal: Goal, cards: tuple[ToolCard, ...]) -> tuple[Request | Reply | Lookup, Goal]:
     """The goal by itself; or, where that says too little and it refers back, together with the goal before."""
     if goal.control and goal.before is None and goal.parts and len(goal.parts) == 1 and not goal.parts[0]:
         return Reply(replies.refusal(cards), "refusal"), goal

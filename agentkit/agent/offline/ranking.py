@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = {"name": 3.0, "summary": 2.0, "schema": 1.5, "rest": 1.0}
 B, K1 = 0.75, 1.2
+LEAST_COLLECTION = 20
+"""How many tools a word is weighed against at least, so that a study with one tool is understood like one with twenty."""
 NEIGHBOUR = 0.6
 """Least trigram Dice at which an unknown word counts as a known one."""
 SYNONYM = 0.6
@@ -54,7 +56,7 @@ class Ranker:
     def idf(self, word: str) -> float:
         """How telling a word is; largest for one that no document has."""
         n = len(self._postings.get(word, ()))
-        return math.log(1 + (self.size - n + 0.5) / (n + 0.5))
+        return math.log(1 + (max(self.size, LEAST_COLLECTION) - n + 0.5) / (n + 0.5))
 
     def meanings(self, word: str) -> dict[str, float]:
         """Vocabulary words that a request word may mean, with what each counts for."""
@@ -112,10 +114,6 @@ class Ranker:
 
 
 @lru_cache(maxsize=8)
-def _ranker(key: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...]) -> Ranker:
-    return Ranker([dict(fields) for _, fields in key])
-
-
-def ranker_of(cards: Sequence[ToolCard]) -> Ranker:
+def ranker_of(cards: tuple[ToolCard, ...]) -> Ranker:
     """The ranker over the cards, built once per set of tools."""
-    return _ranker(tuple((c.name, tuple((f, tuple(w)) for f, w in c.fields.items())) for c in cards))
+    return Ranker([c.fields for c in cards])

@@ -77,7 +77,7 @@ class Lookup:
     id: str | None = None
 
 
-def understand(parts: Sequence[str], cards: Sequence[ToolCard]) -> Request | Reply | Lookup:
+def understand(parts: Sequence[str], cards: tuple[ToolCard, ...]) -> Request | Reply | Lookup:
     """Read a goal.
 
     Args:
