@@ -109,6 +109,18 @@ class PlannerError(AgentkitError):
     """The planner is unknown, lacks a key, or its service refused."""
 
 
+class LoopError(PlannerError):
+    """The planner says nothing, or the same thing again and again; it was reminded once."""
+
+    exit_code = 1
+
+
+class ApprovalError(AgentkitError):
+    """A call waits for somebody's word and nobody is there to give it; the session can be resumed."""
+
+    exit_code = 4
+
+
 class BudgetError(AgentkitError):
     """A cap would be passed; nothing was spent on the refused step."""
 

@@ -17,14 +17,16 @@ from agentkit.ledger import Ledger
 from agentkit.plugins import load_plugins
 from agentkit.prompts import prompt
 from agentkit.report import verdict_table, write_report
-from agentkit.study import Study, StudyFile, load_study
+from agentkit.study import BudgetSection, Study, StudyFile, load_study
 from agentkit.workers import WorkersConfig, open_executor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from agentkit.agent.session import PlannerSession
     from agentkit.ledger import Campaign, Hypothesis
     from agentkit.measurements import Measurements
+    from agentkit.study import Budget
     from agentkit.tools import Tool
     from agentkit.workers import Event, Executor
 
@@ -125,10 +127,52 @@ class Lab:
         confirm_all(self.toolbox(campaign, session="confirm"), campaign.hypotheses())
         return verdict_table(campaign)
 
-    def ask(self, goal: str, *, campaign: Campaign, steps: Sequence[Mapping[str, Any]] = ()) -> str:
-        """Let the planner work on a goal; returns its closing words. What it did is in the campaign."""
-        toolbox = self.toolbox(campaign, session=_session("ask", {"goal": goal, "steps": list(steps)}))
-        return self._plan(toolbox, goal, [dict(s) for s in steps])
+    def ask(
+        self,
+        goal: str,
+        *,
+        campaign: Campaign,
+        steps: Sequence[Mapping[str, Any]] = (),
+        budget: Budget | None = None,
+        tools: Sequence[str] | None = None,
+    ) -> str:
+        """Let the planner work on a goal; returns its closing words. What it did is in the campaign.
+
+        The same goal in the same campaign goes on with its own session. `tools` are the only ones it may call.
+        """
+        session = _session_id("ask", {"campaign": campaign.key, "goal": goal, "steps": list(steps)})
+        plan = Study(
+            goal=goal,
+            tools=None if tools is None else list(tools),
+            budget=BudgetSection(**budget.model_dump()) if budget else BudgetSection(),
+        )
+        toolbox = self.toolbox(campaign, session=session, study=plan)
+        return self._plan(toolbox, goal, [dict(s) for s in steps], plan)
+
+    def session(
+        self,
+        campaign: Campaign,
+        id: str | None = None,
+        *,
+        study: Study | None = None,
+        planner: Any = None,
+        **options: Any,
+    ) -> PlannerSession:
+        """A conversation with a planner: a new one, or the recorded one that is named; use its `send` and `resume`.
+
+        Args:
+            campaign: where everything it does is recorded.
+            id: a recorded session (or the beginning of its id), or None.
+            study: budget, approvals and allowed tools; its other keys are not used.
+            planner: another planner than the lab's.
+            options: fields of `agentkit.agent.session.Options`, such as `approve` and `on_text`.
+        """
+        os.environ.setdefault("LANGSMITH_TRACING", "false")  # before langchain is imported
+        from agentkit.agent.session import new_session_id
+        from agentkit.ledger.sessions import find_session
+
+        key = new_session_id() if id is None else find_session(campaign, id).id
+        return self._session(self.toolbox(campaign, session=key, study=study), study, planner, **options)
 
     def run(self, study: str | Path | StudyFile, *, resume: bool = False) -> Result:
         """Run a study file to its verdicts and its report.
@@ -155,11 +199,11 @@ class Lab:
             )
         folder = Path(plan.report) if plan.report else None
         toolbox = self.toolbox(
-            campaign, session=_session("study", _identity(plan)), study=plan, folder=folder
+            campaign, session=_session_id("study", _identity(plan)), study=plan, folder=folder
         )
         register_all(toolbox, [h.model_dump() for h in plan.hypotheses])
         steps = [s.model_dump(exclude_none=True) for s in plan.explore]
-        text = self._plan(toolbox, plan.goal, steps) if plan.goal else ""
+        text = self._plan(toolbox, plan.goal, steps, plan) if plan.goal else ""
         if not plan.goal:
             explore_all(toolbox, steps)
         confirm_all(toolbox, campaign.hypotheses())
@@ -221,25 +265,43 @@ class Lab:
     def _planner_name(self) -> str:
         return self.planner if isinstance(self.planner, str) else type(self.planner).__name__
 
-    def _plan(self, toolbox: Toolbox, goal: str, steps: Sequence[dict[str, Any]]) -> str:
-        os.environ.setdefault(
-            "LANGSMITH_TRACING", "false"
-        )  # nothing leaves this machine unless the user says so
-        from agentkit.agent.graph import run_goal
-        from agentkit.agent.offline.model import goal_message
-        from agentkit.agent.planners import chat_model
-
-        model = chat_model(self.planner, self.plugins) if isinstance(self.planner, str) else self.planner
+    def _plan(self, toolbox: Toolbox, goal: str, steps: Sequence[dict[str, Any]], plan: Study) -> str:
+        session = self._session(toolbox, plan)
         template = prompt(PLAN_PROMPT)
         toolbox.campaign.decide(
             "framework",
             "planner",
             {"planner": self._planner_name, "goal": goal, "prompt": PLAN_PROMPT, "sha256": template.sha256},
         )
-        text = run_goal(model, toolbox, goal_message(goal, steps), template.fill())
+        from agentkit.agent.offline.model import goal_message
+
+        text = session.resume() if session.messages() else session.send(goal_message(goal, steps))
         if toolbox.refusals and not any(run.answered() for run in toolbox.campaign.runs()):
             raise ToolError(f"nothing could be run: {toolbox.refusals[0]}")
         return text
+
+    def _session(
+        self, toolbox: Toolbox, study: Study | None = None, planner: Any = None, **options: Any
+    ) -> PlannerSession:
+        os.environ.setdefault(
+            "LANGSMITH_TRACING", "false"
+        )  # nothing leaves this machine unless the user says so
+        from agentkit.agent.planners import chat_model
+        from agentkit.agent.session import Options, PlannerSession
+
+        chosen = self.planner if planner is None else planner
+        template = prompt(PLAN_PROMPT)
+        told: dict[str, Any] = {
+            "planner": chosen if isinstance(chosen, str) else type(chosen).__name__,
+            "prompt": (PLAN_PROMPT, template.sha256),
+        }
+        if study is not None:
+            told |= {
+                "policy": study.approve,
+                "fallbacks": [chat_model(f, self.plugins) for f in study.fallback],
+            }
+        model = chat_model(chosen, self.plugins) if isinstance(chosen, str) else chosen
+        return PlannerSession(model, toolbox, template.fill(), Options(**{**told, **options}))
 
     def _open_executor(self) -> Executor:
         if self._executor is None:
@@ -296,10 +358,10 @@ def _with_folder(store: str | Path) -> str | Path:
 
 def _identity(plan: Study) -> dict[str, Any]:
     """What makes two runs of a study the same study: not where it is stored or how many workers run it."""
-    return plan.model_dump(mode="json", exclude={"store", "workers", "report", "budget"})
+    return plan.model_dump(mode="json", exclude={"store", "workers", "report", "budget", "approve"})
 
 
-def _session(kind: str, content: Any) -> str:
+def _session_id(kind: str, content: Any) -> str:
     return f"{kind}-{sha256_of(content)[:12]}"
 
 

@@ -77,16 +77,41 @@ class BudgetSection(Budget):
     per_tool: dict[str, Budget] = Field(default_factory=dict)
 
 
+Mode = Literal["auto", "ask", "deny"]
+
+
+class ApprovalSection(Frozen):
+    """Which calls of a planner run by themselves, which wait for somebody's word, and which are refused."""
+
+    default: Mode = "auto"
+    explore: Mode | None = None
+    register_: Annotated[Mode | None, Field(alias="register")] = None
+    run_batch: Mode | None = None
+    stop: Mode | None = None
+    status: Mode | None = None
+    report: Mode | None = None
+    tools: dict[str, Mode] = Field(default_factory=dict)
+    units_over: Annotated[int, Field(ge=0)] | None = None
+    gpu_seconds_over: Annotated[float, Field(ge=0)] | None = None
+
+    def of(self, call: str) -> Mode:
+        """What is said about a call by its name, such as `register`."""
+        said: Mode | None = getattr(self, "register_" if call == "register" else call)
+        return said or self.default
+
+
 class Study(Frozen):
     """A whole study. With a `goal` the planner drives; without one the file's own steps run in order."""
 
     goal: str | None = None
     campaign: CampaignSection = CampaignSection()
     planner: str = "offline"
+    fallback: list[str] = Field(default_factory=list)
     tools: list[str] | None = None
     explore: list[ExploreStep] = Field(default_factory=list)
     hypotheses: list[HypothesisStep] = Field(default_factory=list)
     budget: BudgetSection = BudgetSection()
+    approve: ApprovalSection = ApprovalSection()
     store: str = "sqlite:///agentkit.db"
     workers: str | dict[str, Any] = "local"
     seed: Annotated[int, Field(ge=0)] | None = None
@@ -234,6 +259,7 @@ def _fields_at(place: list[int | str]) -> list[str]:
         "explore": ExploreStep,
         "hypotheses": HypothesisStep,
         "budget": BudgetSection,
+        "approve": ApprovalSection,
     }
     model = sections.get(str(place[0]), Study) if place else Study
     return list(model.model_fields)

@@ -22,7 +22,6 @@ class Account:
     Args:
         budget: caps of the session.
         per_tool: narrower caps by tool; a tool's steps count against both.
-        spent: what earlier processes of the same session have spent already, by currency.
         warn: receives one line when four fifths of a cap are gone.
     """
 
@@ -31,7 +30,6 @@ class Account:
         budget: Budget | None = None,
         *,
         per_tool: Mapping[str, Budget] | None = None,
-        spent: Mapping[str, float] | None = None,
         warn: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._caps: dict[str, Budget] = {"": budget or Budget(), **(per_tool or {})}
@@ -42,8 +40,6 @@ class Account:
         self._warned: set[tuple[str, str]] = set()
         self._warn = warn
         self._lock = threading.Lock()
-        for currency, amount in (spent or {}).items():
-            self._spent["", currency] = amount
 
     @property
     def budget(self) -> Budget:
@@ -54,6 +50,12 @@ class Account:
         """What the session (or one tool of it) has spent of a currency."""
         with self._lock:
             return self._spent[tool, currency]
+
+    def carry(self, spent: Mapping[str, float]) -> None:
+        """Count what earlier processes of the same session have spent, by currency."""
+        with self._lock:
+            for currency, amount in spent.items():
+                self._spent["", currency] += amount
 
     def reserve(self, tool: str = "", **estimate: float) -> Reservation:
         """Set amounts aside for one step; settle what it returns when the step has ended.
@@ -73,7 +75,7 @@ class Account:
         return Reservation(self, tool, dict(estimate))
 
     def close(self, currency: str, reason: str) -> None:
-        """Let no further step spend a currency, because what is spent can no longer be known."""
+        """Let no further step spend a capped currency, because what is spent can no longer be known."""
         with self._lock:
             self._closed.setdefault(currency, reason)
 
@@ -112,11 +114,11 @@ class Account:
         return ["", tool] if tool and tool in self._caps else [""]
 
     def _check(self, scope: str, currency: str, amount: float) -> None:
-        if not scope and currency in self._closed:
-            raise BudgetError(f"budget: {self._closed[currency]}")
         cap = getattr(self._caps[scope], currency)
         if cap is None:
             return
+        if currency in self._closed:
+            raise BudgetError(f"budget: {self._closed[currency]}")
         spent, waiting = self._spent[scope, currency], self._reserved[scope, currency]
         if spent + waiting + amount > cap or spent + waiting >= cap:
             key = f"budget.per_tool.{scope}.{currency}" if scope else f"budget.{currency}"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
-from langchain.agents import create_agent
 from langchain.tools import ToolRuntime  # noqa: TC002 - LangChain reads the annotation at run time
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import StructuredTool
-from langgraph.errors import GraphRecursionError
 
 from agentkit.agent import calls
 from agentkit.agent.names import check_wire_names, to_wire
-from agentkit.errors import AgentkitError, PlannerError
+from agentkit.errors import AgentkitError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -23,29 +20,20 @@ if TYPE_CHECKING:
     from agentkit.agent.toolbox import Toolbox
     from agentkit.tools import Tool
 
-MOST_TURNS = 2000
-"""Model turns in one goal; a loop that long is a fault, not a plan."""
 MOST_BOUND_TOOLS = 24
 
 
 def run_goal(model: BaseChatModel, toolbox: Toolbox, goal: str, system_prompt: str) -> str:
-    """Let the planner work on one goal; returns its closing words.
+    """Let the planner work on one goal, or go on with it where the record ends; returns its closing words.
 
     Raises:
         AgentkitError: a budget that is spent, or what a tool refused in a way the planner cannot mend.
         PlannerError: when the planner does not end.
     """
-    os.environ.setdefault("LANGSMITH_TRACING", "false")  # nothing leaves this machine unless the user says so
-    agent = create_agent(model, langchain_tools(toolbox), system_prompt=system_prompt)
-    try:
-        state = agent.invoke(
-            {"messages": [{"role": "user", "content": goal}]}, {"recursion_limit": 2 * MOST_TURNS}
-        )
-    except GraphRecursionError:
-        raise PlannerError(
-            f"the planner did not end within {MOST_TURNS} turns; what it did is recorded"
-        ) from None
-    return str(state["messages"][-1].content)
+    from agentkit.agent.session import PlannerSession
+
+    session = PlannerSession(model, toolbox, system_prompt)
+    return session.resume() if session.messages() else session.send(goal)
 
 
 def langchain_tools(toolbox: Toolbox) -> list[BaseTool]:

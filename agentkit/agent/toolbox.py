@@ -70,7 +70,7 @@ class Toolbox:
         self.plugins = plugins
         self._driver = driver
         self._write_report = report
-        self._session = session
+        self.session = session
         self._allow = None if allow is None else set(allow)
         self.account = driver.account
         self._notify = notify
@@ -100,7 +100,7 @@ class Toolbox:
         if name in self.plugins.tools:
             name, args = "explore", _as_explore(name, args)
         request = _parse(name, args)
-        key = f"{self._session}/{call_id}"
+        key = f"{self.session}/{call_id}"
         with self._lock:
             if key in self._answered:
                 return self._recorded(key, name, request)
@@ -109,6 +109,12 @@ class Toolbox:
             self._record("call_answered", {"call_id": key, "name": name, "answer": answer})
             self._answered[key] = {"answer": answer, "name": name}
             return answer
+
+    def answered(self, call_id: str) -> Answer | None:
+        """The recorded answer of a call of this session, or None while there is none."""
+        with self._lock:
+            known = self._answered.get(f"{self.session}/{call_id}")
+        return None if known is None else known["answer"]
 
     def _recorded(self, key: str, name: str, request: Frozen) -> Answer:
         began = self._started[key]
