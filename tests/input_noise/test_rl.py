@@ -18,6 +18,8 @@ PARAMS = {
     "episodes": 8,
 }
 
+FEW = {"kinds": ["obs_attack", "obs_drop"], "strengths": [0.8], "episodes": 8}
+
 
 @pytest.fixture
 def run(make_context, units):
@@ -53,9 +55,9 @@ def test_an_attack_stands_beside_its_matched_control_and_costs_more(run):
 
 
 def test_no_split_of_units_or_conditions_shows_in_the_numbers(run, units):
-    whole = run()
-    assert type(whole).concat([run(on=[unit]) for unit in units[1::-1]]) == whole
-    part = run(conditions={"obs_drop=0.4"})
+    whole = run(FEW)
+    assert type(whole).concat([run(FEW, on=[unit]) for unit in units[1::-1]]) == whole
+    part = run(FEW, conditions={"obs_drop=0.8"})
     assert part == whole.select(conditions=part.conditions)
 
 
