@@ -14,5 +14,10 @@ def test_killing_driver_and_workers_loses_nothing_doubles_nothing_and_changes_no
     done = subprocess.run(command, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SIGKILLs: " in done.stdout
-    for fault in ("units without an outcome", "outcomes recorded twice", "units failed", "verdicts that differ"):
+    for fault in (
+        "units without an outcome",
+        "outcomes recorded twice",
+        "units failed",
+        "verdicts that differ",
+    ):
         assert f"{fault}: 0" in done.stdout
