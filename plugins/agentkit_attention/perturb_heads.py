@@ -32,10 +32,13 @@ class PerturbHeads(agentkit.Params):
         Field(description="strength, or several for a curve; the technique's default when null"),
     ] = None
     objective: Annotated[
-        Literal["linkage"],
-        Field(description="linkage: find the right record among candidates from a misspelt copy"),
+        Literal["linkage", "next_token"],
+        Field(
+            description="linkage: find the right record among candidates from a misspelt copy; "
+            "next_token: predict each next token of the texts (targets with a language-model head)"
+        ),
     ] = "linkage"
-    n: Annotated[int, Field(ge=1, le=256, description="misspelt queries per unit")] = 2
+    n: Annotated[int, Field(ge=1, le=256, description="queries (or texts) per unit")] = 2
     candidates: Annotated[int, Field(ge=2, le=512, description="candidate records per unit")] = 6
     typo_rate: Annotated[
         float, Field(ge=0, le=1, description="share of a query's characters hit by typos")
@@ -68,6 +71,9 @@ METRICS = [
     Metric("recall_at_1", 0, 1),
     Metric("margin", -1, 1),
     Metric("cosine", -1, 1, baseline=1),
+    Metric("nll", 0, higher_is_better=False),
+    Metric("accuracy", 0, 1),
+    Metric("js", 0, 1, baseline=0, higher_is_better=None),
 ]
 
 
@@ -80,10 +86,12 @@ def perturb_heads(params: PerturbHeads, units: Sequence[Unit], ctx: Context) -> 
     shares the layers before the perturbed one; the model itself is never changed.
 
     Conditions: `baseline` (the untouched model) and one per head (`L3.H2`), per layer (`L3`) or for the whole
-    set (`set`); with several strengths `L3.H2:scale@2`. Metrics, each a mean over the unit's queries:
+    set (`set`); with several strengths `L3.H2:scale@2`. Metrics of `linkage`, each a mean over the unit's queries:
     recall_at_1: share whose right record has the strictly highest cosine similarity;
     margin: (cosine to the right record - highest cosine to a wrong one) / 2, in [-1, 1];
     cosine: similarity of each text's perturbed embedding to its untouched one, mean over all texts.
+    Metrics of `next_token`, means over the texts of means over their tokens: nll in nats, accuracy (top 1), and
+    js (Jensen-Shannon divergence from the untouched prediction, in bits).
     """
     from agentkit_attention.perturb_heads_run import run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -9,9 +10,10 @@ from weakref import WeakKeyDictionary
 import torch
 
 from agentkit import BASELINE, Measurements, derive_seed
-from agentkit.errors import ParamError
+from agentkit.errors import ParamError, TargetError
 from agentkit_attention.minilm import key_mask, pooled
 from agentkit_attention.models import describe
+from agentkit_attention.pictures import publish
 from agentkit_attention.sweep import Condition, HeadSweep
 from agentkit_attention.techniques import EditState
 
@@ -37,15 +39,21 @@ def run(params: PerturbHeads, units: Sequence[Unit], ctx: Context) -> Measuremen
     table = describe(encoder).table
     conditions = [c for c in conditions_of(params, table) if ctx.wants(c.name)]
     sweep = HeadSweep(encoder.model, table, params.memory_mb)
-    values: dict[str, list[Tensor]] = {"recall_at_1": [], "margin": [], "cosine": []}
+    values: dict[str, list[Tensor]] = {}
     for done, unit in enumerate(units):
-        question = ask(params, unit, encoder, data, table)
-        for metric, column in _one_unit(question, sweep, conditions).items():
-            values[metric].append(column)
+        if params.objective == "linkage":
+            found = _one_unit(ask(params, unit, encoder, data, table), sweep, conditions)
+        else:
+            found = next_token_scores(params, unit, encoder, data, sweep, conditions)
+        for metric, column in found.items():
+            values.setdefault(metric, []).append(column)
         ctx.progress(done + 1, len(units))
     ctx.artifact("trace.json", sweep.trace.to_json())
     names = [BASELINE, *(c.name for c in conditions)]
-    return Measurements.from_arrays(units, names, {m: torch.stack(v).numpy() for m, v in values.items()})
+    arrays = {m: torch.stack(v).numpy() for m, v in values.items()}
+    metric = "margin" if params.objective == "linkage" else "nll"
+    publish(ctx, conditions, arrays[metric], metric)
+    return Measurements.from_arrays(units, names, arrays)
 
 
 def conditions_of(params: PerturbHeads, table: SiteTable) -> list[Condition]:
@@ -156,6 +164,57 @@ def linkage_scores(embeddings: Tensor, n_queries: int, answers: Tensor) -> dict[
     }
 
 
+def next_token_scores(
+    params: PerturbHeads,
+    unit: Unit,
+    encoder: Any,
+    data: Any,
+    sweep: HeadSweep,
+    conditions: Sequence[Condition],
+) -> dict[str, Tensor]:
+    """Next-token nll, accuracy and divergence from the untouched prediction, float64 [1 + conditions]."""
+    rng = unit.rng("items")
+    pool = list(getattr(data, "test", range(len(data.texts))))
+    if params.n > len(pool):
+        raise ParamError(f"n {params.n}: {params.data} has {len(pool)} texts")
+    texts = [data.texts[pool[i]] for i in rng.choice(len(pool), params.n, replace=False)]
+    inputs = encoder.inputs(texts)
+    tokens, keep = inputs["input_ids"], inputs["attention_mask"].bool()
+    state = EditState(keep=keep, noise=_noise(unit, len(texts)))
+    if params.technique == "mean_ablate":
+        state.means = head_means(encoder, sweep.table, data, params.data)
+    untouched: list[Tensor] = []
+
+    def collect(output: Any, rows: Tensor) -> Tensor:
+        if not hasattr(output, "logits"):
+            raise TargetError(f"{params.target} has no language-model head, so next tokens cannot be scored")
+        if not untouched:  # the first pass is the untouched one
+            untouched.append(output.logits[:, :-1].log_softmax(-1))
+        parts = [
+            _token_scores(logits[None], untouched[0][[i]], tokens[[i], 1:], keep[[i], 1:])
+            for logits, i in zip(output.logits[:, :-1], rows.tolist(), strict=True)
+        ]
+        return torch.cat(parts)
+
+    scores = sweep.run(
+        inputs, len(texts), conditions, collect, state, _other_items(unit, len(texts)),
+        floats_per_row=tokens.shape[1] * int(encoder.model.config.get_text_config().vocab_size),
+    ).double()  # fmt: skip
+    scores[:, :, 2].clamp_(0, 1)
+    return dict(zip(("nll", "accuracy", "js"), scores.mean(1).cpu().T, strict=True))
+
+
+def _token_scores(logits: Tensor, untouched: Tensor, tokens: Tensor, keep: Tensor) -> Tensor:
+    """Nll (nats), top-1 accuracy and divergence (bits) of each row, means over real tokens, [rows, 3]."""
+    log_p = logits.log_softmax(-1)
+    nll = -log_p.gather(2, tokens[..., None]).squeeze(2)
+    right = (log_p.argmax(2) == tokens).to(nll)
+    middle = torch.logaddexp(log_p, untouched) - math.log(2)
+    js = 0.5 * sum(((p.exp() * (p - middle)).sum(2) for p in (log_p, untouched)), torch.zeros_like(nll))
+    weight = keep.to(nll) / keep.sum(1, keepdim=True).clamp(min=1)
+    return torch.stack([(s * weight).sum(1) for s in (nll, right, js / math.log(2))], 1)
+
+
 def head_means(encoder: Any, table: SiteTable, data: Any, uri: str) -> dict[SiteKey, Tensor]:
     """Mean output of every head over the tokens of the data's first texts, [heads, dim] by site."""
     from agentkit_attention.intercept import watching
@@ -163,7 +222,8 @@ def head_means(encoder: Any, table: SiteTable, data: Any, uri: str) -> dict[Site
     known = _means.setdefault(encoder.model, {})
     if uri not in known:
         inputs = encoder.inputs(list(data.texts[:CALIBRATION_TEXTS]))
-        weight = key_mask(inputs).float()
+        mask = inputs["attention_mask"]
+        weight = (key_mask(inputs) if mask.dim() == 4 else mask).float()
         weight /= weight.sum()
         means: dict[SiteKey, Tensor] = {}
 

@@ -106,6 +106,7 @@ class HeadSweep:
         donors: Tensor | None = None,
         *,
         engine: str | None = None,
+        floats_per_row: int = 0,
     ) -> Tensor:
         """What `collect` makes of the untouched batch and of every condition.
 
@@ -117,6 +118,7 @@ class HeadSweep:
             state: what the techniques need to know.
             donors: for `resample`, another item for each item, int64 [n_items].
             engine: `spawn` or `loop` to force one; else the cheaper.
+            floats_per_row: numbers that `collect` looks at per row, for the memory budget (all logits, say).
 
         Returns:
             [1 + conditions, n_items, …], the untouched batch first.
@@ -135,7 +137,7 @@ class HeadSweep:
         with torch.no_grad():
             baseline = collect(self.model(**inputs), items)
             order = sorted(live, key=lambda i: _canonical(conditions[i]))
-            job = _Job(self, dict(inputs), n_items, collect, state, donors, baseline)
+            job = _Job(self, dict(inputs), n_items, collect, state, donors, baseline, floats_per_row)
             parts = [job.run(chunk, engine) for chunk in self._chunks(job, [conditions[i] for i in order])]
         if len(parts) == 1 and order == list(range(len(conditions))):
             return parts[0]  # already in place: all logits of a sweep are too large to copy
@@ -179,10 +181,11 @@ class _Job:
     state: EditState
     donors: Tensor
     baseline: Tensor
+    floats_per_row: int
 
     @property
     def collected_per_row(self) -> int:
-        return self.baseline[0].numel()
+        return self.baseline[0].numel() + self.floats_per_row
 
     def run(self, conditions: list[Condition], engine: str | None) -> Tensor:
         """[1 + conditions, items, …], by a shared pass where it is cheaper and proves itself."""

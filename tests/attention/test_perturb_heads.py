@@ -81,7 +81,8 @@ def test_only_the_asked_conditions_are_measured(units, make_context):
 def test_metrics_stay_in_their_ranges_and_ablation_moves_the_embedding(units, ctx):
     table = perturb_heads(PerturbHeads(sites="L5.*", group="layer"), units, ctx)
     assert table.conditions == ("baseline", "L5")
-    for metric in perturb_heads.metrics:
+    assert table.metrics == ("recall_at_1", "margin", "cosine")
+    for metric in map(perturb_heads.metric, table.metrics):
         assert all(metric.contains(v) for v in table.array(metric.name).ravel())
     assert (table.column("cosine", "baseline") == 1).all()
     assert (table.column("cosine", "L5") < 0.99).all()

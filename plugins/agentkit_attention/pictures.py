@@ -1,0 +1,81 @@
+"""Pictures and tables of a sweep: effects of heads by layer, and how stable their ranking is over units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from agentkit import Context
+    from agentkit_attention.sweep import Condition
+
+
+def publish(ctx: Context, conditions: Sequence[Condition], values: NDArray[np.float64], metric: str) -> None:
+    """Store `heads.csv` and, for a sweep over several heads, the heat map `heads.svg`.
+
+    Args:
+        ctx: takes the artifacts.
+        conditions: what was measured.
+        values: the metric [units, 1 + conditions], baseline first.
+        metric: its name.
+    """
+    effect = values[:, 1:] - values[:, :1]
+    rows = [
+        {
+            "condition": c.name,
+            "heads": " ".join(h.canonical for h in c.heads),
+            f"mean change of {metric} (exploratory)": float(effect[:, i].mean()),
+            "standard error": standard_error(effect[:, i]),
+        }
+        for i, c in enumerate(conditions)
+    ]
+    if not rows:
+        return
+    ctx.artifact("heads.csv", rows)
+    single = all(len(c.heads) == 1 and c.heads[0].site.short for c in conditions)
+    if single and len(conditions) > 1 and len({c.heads[0] for c in conditions}) == len(conditions):
+        ctx.artifact("heads.svg", heat_map(conditions, effect, metric))
+
+
+def standard_error(effect: NDArray[np.float64]) -> float:
+    """Of a mean over units; 0 for a single unit, whose spread is unknown."""
+    return float(effect.std(ddof=1) / len(effect) ** 0.5) if len(effect) > 1 else 0.0
+
+
+def rank_stability(effect: NDArray[np.float64]) -> float:
+    """Mean rank correlation of each unit's effects [units, conditions] with the mean of the others; nan below 2."""
+    if len(effect) < 2 or effect.shape[1] < 3:
+        return float("nan")
+    ranks = effect.argsort(1).argsort(1).astype(float)
+    others = [np.delete(effect, u, axis=0).mean(0).argsort().argsort() for u in range(len(effect))]
+    return float(np.mean([np.corrcoef(r, o)[0, 1] for r, o in zip(ranks, others, strict=True)]))
+
+
+def heat_map(conditions: Sequence[Condition], effect: NDArray[np.float64], metric: str) -> Any:
+    """A figure: mean change by layer and head, a dot where two standard errors exclude zero."""
+    from matplotlib.figure import Figure
+
+    heads = [c.heads[0] for c in conditions]
+    layers, width = max(h.site.layer for h in heads) + 1, max(h.head for h in heads) + 1
+    grid = np.full((layers, width), np.nan)
+    for i, head in enumerate(heads):
+        grid[head.site.layer, head.head] = effect[:, i].mean()
+    figure = Figure(figsize=(1.8 + 0.42 * width, 1.3 + 0.36 * layers))
+    axis = figure.subplots()
+    top = float(np.nanmax(abs(grid))) or 1.0
+    image = axis.imshow(grid, cmap="RdBu", vmin=-top, vmax=top, aspect="auto")
+    for i, head in enumerate(heads):
+        if abs(effect[:, i].mean()) > 2 * standard_error(effect[:, i]) > 0:
+            axis.plot(head.head, head.site.layer, "k.", markersize=3)
+    axis.set(xlabel="head", ylabel="layer", xticks=range(width), yticks=range(layers))
+    stable = rank_stability(effect)
+    note = "" if np.isnan(stable) else f", rank stability {stable:.2f}"
+    axis.set_title(f"change of {metric}, {len(effect)} units (exploratory{note})", fontsize=8)
+    figure.colorbar(image, ax=axis)
+    figure.tight_layout()
+    return figure
