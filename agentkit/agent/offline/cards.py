@@ -192,15 +192,17 @@ def _read_cards(schemas: str) -> tuple[tuple[ToolCard, ...], frozenset[str]]:
         name = from_wire(str(function["name"]))
         description = str(function.get("description") or "")
         schema = function.get("parameters") or function.get("input_schema") or {}
-        if found := METRICS_LINE.search(description):
-            cards.append(_card(name, description, found["metrics"], schema))
+        lines = list(
+            METRICS_LINE.finditer(description)
+        )  # the last one is generated; a docstring may hold its own
+        if lines and METRIC.search(lines[-1]["metrics"]):
+            cards.append(_card(name, description[: lines[-1].start()].strip(), lines[-1]["metrics"], schema))
         else:
             others.add(name)
     return tuple(sorted(cards, key=lambda c: c.name)), frozenset(others)
 
 
-def _card(name: str, description: str, metrics_line: str, schema: Mapping[str, Any]) -> ToolCard:
-    prose = METRICS_LINE.split(description, maxsplit=1)[0].strip()
+def _card(name: str, prose: str, metrics_line: str, schema: Mapping[str, Any]) -> ToolCard:
     summary, _, rest = prose.partition("\n")
     metrics = tuple(_metric(m) for m in METRIC.finditer(metrics_line))
     params = tuple(_params(schema, schema))

@@ -43,6 +43,12 @@ ASKS_ROUGH = re.compile(
     r"\b(?:estimat\w*|approx\w*|first[- ]order|rough\w*|quick\w*|fast\w*|cheap\w*|attribution)\b",
     re.IGNORECASE,
 )
+ELSEWHERE = re.compile(
+    r"^\W*(?:please |can you |could you |would you )*(?:write|compose|sing|cook|translate|recommend|book|buy|order|play|paint|invent|imagine|chat)\b"
+    r"|\b(?:joke|poem|haiku|story|song|essay|e-?mail|letter (?:to|for)|love letter|recipe|weather|restaurant|movie|football|lottery|horoscope)\b"
+    r"|^\W*who (?:is|was|are|were|won|wrote|invented)\b|\b(?:do|are) you (?:think|feel|love|like|happy|human|alive|conscious)\b",
+    re.IGNORECASE,
+)
 ROUGH = 0.8
 """What an approximation counts for when nobody asked for one."""
 
@@ -58,6 +64,8 @@ class Choice:
     evidence: float = 0.0
     telling: int = 0
     """How many words of the request the first tool holds."""
+    elsewhere: bool = False
+    """Whether the request asks for what no experiment gives: a poem, a recipe, the weather."""
     by_name: bool = False
     said: str = ""
 
@@ -70,13 +78,16 @@ class Choice:
         told = self.evidence + PLACED_EVIDENCE * named >= ENOUGH_EVIDENCE and (self.telling > 1 or named > 0)
         second = self.scores[1] if len(self.scores) > 1 else 0.0
         leads = self.scores[0] - second >= STANDS_OUT * self.scores[0]
-        return (told or self.share >= ALL_ABOUT) and self.share >= ACCEPT and leads
+        all_about = self.share >= ALL_ABOUT and self.telling > 1
+        return (told or all_about) and self.share >= ACCEPT and leads
 
     @property
     def on_topic(self) -> bool:
         """Whether the request is about anything these tools do."""
         if self.by_name or self.share >= ALL_ABOUT:
             return True
+        if self.elsewhere:
+            return False
         several = self.telling > 1 or self.values[0].named > 0
         return self.share >= NEAR_TOPIC and self.evidence >= LEAST_EVIDENCE and several
 
@@ -108,6 +119,7 @@ def choose(cards: tuple[ToolCard, ...], text: str, tokens: list[Token]) -> Choic
         scores=tuple(r[0] for r in rows),
         share=share,
         values=tuple(r[3] for r in rows),
+        elsewhere=bool(ELSEWHERE.search(text)),
         evidence=rows[0][1],
         telling=ranker.matches(words, cards.index(rows[0][2])),
         said=said,

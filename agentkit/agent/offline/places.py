@@ -75,6 +75,8 @@ def _uri_fit(token: Token, param: ParamCard, tokens: Sequence[Token]) -> float:
     named = any(t.text.casefold() == param.name for t in tokens if 0 < token.index - t.index <= 2)
     takes_uris = param.schemes or "URI" in described or param.name == "target"
     fit = 3.0 if named or (_beside(token, param, tokens) and (token.kind == "path" or takes_uris)) else 0.0
+    if token.kind == "uri" and token.text.endswith(":") and token.text != param.default:
+        return 0.0  # a bare scheme names nothing but a default
     if token.kind == "uri":
         scheme = token.text.split(":")[0]
         if token.text == param.default:
