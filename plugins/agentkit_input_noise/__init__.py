@@ -35,9 +35,12 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     from agentkit_input_noise.addresses import addresses
     from agentkit_input_noise.cartpole_target import cartpole
     from agentkit_input_noise.digits_target import digits
+    from agentkit_input_noise.photos_target import effnet_lite0, photos
     from agentkit_input_noise.tagger_target import tagger
 
     register(addresses)
     register(tagger)
     register(digits)
     register(cartpole)
+    register(photos)
+    register(effnet_lite0)

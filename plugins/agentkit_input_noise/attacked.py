@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 METRICS = ("accuracy", "flip_rate", "loss", "linf", "l2")
 CONTROLS = ("random_sign", "random_sphere")
-ROWS = 128
+MOST_ROWS = 128
 """Rows of every gradient, fixed so that an item's attack does not depend on its neighbours."""
 
 
@@ -37,7 +37,7 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
     conditions = [c for c in conditions if ctx.wants(c)]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     for u, unit in enumerate(units):
-        images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
+        images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
             classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
         outputs = {BASELINE: classify.logits(classifier, images, ctx.device, ctx.batch)}
@@ -83,7 +83,7 @@ def perturbed(
     stream = unit.torch_generator(f"noise.attack.{params.kind}")
     if params.kind == "uap":
         seen = draw(unit.rng("learn"), data.train, params.learn, what="train images")
-        x, y = classify.pool(data, seen)
+        x, y = classify.labelled(data, seen)
         learnt = attacks.universal(gradient, x.to(device), y.to(device), ball, step=step, generator=stream)
         moved = (images + learnt.cpu()).clamp(0, 1)
     else:
@@ -104,9 +104,9 @@ def by_gradient(
     device: str,
 ) -> Tensor:
     """FGSM or PGD in batches of a fixed number of rows; short ones are padded with their first row."""
-    done = []
-    for some, theirs in zip(torch.split(images, ROWS), torch.split(labels, ROWS), strict=True):
-        missing = ROWS - len(some)
+    done, rows = [], classify.rows_for(images, MOST_ROWS)
+    for some, theirs in zip(torch.split(images, rows), torch.split(labels, rows), strict=True):
+        missing = rows - len(some)
         x = torch.cat([some, some[:1].expand(missing, *some.shape[1:])]).to(device)
         y = torch.cat([theirs, theirs[:1].expand(missing)]).to(device)
         if params.kind == "fgsm":

@@ -33,7 +33,7 @@ def measure(params: Bounds, units: Sequence[Unit], ctx: Context) -> Measurements
     conditions = [BASELINE, *cells]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     for u, unit in enumerate(units):
-        images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
+        images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         plain = classify.logits(network, images, ctx.device).argmax(dim=1)
         values[:, u, 0] = (float((plain == labels).double().mean()), 0.0)
         for c, (method, eps) in enumerate(cells.values(), 1):

@@ -76,7 +76,7 @@ def measure(params: Certify, units: Sequence[Unit], ctx: Context) -> Measurement
     conditions = [BASELINE, *(f"r={r:g}" for r in params.radii)]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     for u, unit in enumerate(units):
-        images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
+        images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
             classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
         plain = classify.logits(classifier, images, ctx.device, ctx.batch).argmax(dim=1)

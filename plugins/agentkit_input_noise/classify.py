@@ -18,14 +18,20 @@ if TYPE_CHECKING:
 
     Classifier = Callable[[Tensor], Tensor]
 
-ROWS = 256
-"""Rows of every forward; short ones are padded with their first row."""
+MOST_ROWS, MOST_VALUES = 256, 1 << 21
+"""Rows of every forward, and values in it where images are large; short ones are padded with their first row."""
+
+
+def rows_for(images: Tensor, most: int = MOST_ROWS) -> int:
+    """Rows of a forward for images of this size: a power of two, the same whatever else is asked."""
+    fitting = max(1, MOST_VALUES // images[0].numel())
+    return min(most, 1 << (fitting.bit_length() - 1))
 
 
 @torch.no_grad()
 def logits(classifier: Classifier, images: Tensor, device: str, rows: int | None = None) -> Tensor:
     """Outputs for images of shape (items, channels, height, width), on the CPU, shape (items, classes)."""
-    size, parts = rows or ROWS, []
+    size, parts = rows or rows_for(images), []
     for part in torch.split(images, size):
         full = (
             torch.cat([part, part[:1].expand(size - len(part), *part.shape[1:])])
@@ -44,8 +50,8 @@ def logits(classifier: Classifier, images: Tensor, device: str, rows: int | None
     return found
 
 
-def pool(data: Any, items: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Images and labels of the items.
+def pool(data: Any, items: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    """Images of the items, and their labels if the data set has any.
 
     Raises:
         ParamError: pixels that are not numbers in [0, 1], or images that are not (channels, height, width),
@@ -61,7 +67,17 @@ def pool(data: Any, items: Sequence[int]) -> tuple[Tensor, Tensor]:
     if not good.all():
         first = items[int(torch.argmin(good.to(torch.uint8)))]
         raise ParamError(f"item {first} has pixels outside [0, 1] (or NaN); scale the images to [0, 1]")
-    return images, data.labels[index]
+    return images, None if data.labels is None else data.labels[index]
+
+
+def labelled(data: Any, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """As `pool`, for tools that need labels; raises `ParamError` where there are none."""
+    images, labels = pool(data, items)
+    if labels is None:
+        raise ParamError(
+            "this data set has no labels; use noise.image, which counts flips, or another data set"
+        )
+    return images, labels
 
 
 def require_deterministic(
@@ -79,10 +95,10 @@ def require_deterministic(
 def scores(found: Tensor, labels: Tensor, clean: NDArray[np.int64]) -> tuple[float, float, float]:
     """Accuracy, share of items whose class differs from the clean one, and mean negative log-likelihood."""
     predicted = found.argmax(dim=1)
-    wide = found.to(torch.float64)
-    nll = torch.nn.functional.cross_entropy(wide, labels)
-    return (
-        float((predicted == labels).double().mean()),
-        float((predicted.numpy() != clean).mean()),
-        float(nll),
-    )
+    nll = torch.nn.functional.cross_entropy(found.to(torch.float64), labels)
+    return float((predicted == labels).double().mean()), flip_rate(found, clean), float(nll)
+
+
+def flip_rate(found: Tensor, clean: NDArray[np.int64]) -> float:
+    """Share of items whose class differs from the clean one."""
+    return float((found.argmax(dim=1).numpy() != clean).mean())

@@ -75,7 +75,7 @@ def measure(params: Detect, units: Sequence[Unit], ctx: Context, metrics: Sequen
     attack = Attack(kind=params.attack, eps=params.eps, items=params.items)
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     for u, unit in enumerate(units):
-        images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
+        images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
             classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
         moved = {BASELINE: images}
@@ -129,7 +129,7 @@ def reference(predictor: nn.Module, data: Any, params: Detect) -> Reference:
     known = _REFERENCES.setdefault(predictor, {})
     key = (params.draws, params.times)
     if key not in known:
-        images, _ = classify.pool(data, data.train[:REFERENCE_ITEMS])
+        images, _ = classify.labelled(data, data.train[:REFERENCE_ITEMS])
         generator = torch.Generator().manual_seed(REFERENCE_SEED)
         noise = torch.randn((params.draws, params.times, images[0].numel()), generator=generator)
         known[key] = Reference(in_parts(predictor, images, noise, times_up_to(LAST_TIME, params.times)))

@@ -81,7 +81,7 @@ def noise_image(params: ImageNoise, units: Sequence[Unit], ctx: Context) -> agen
 
     Metrics over the unit's items: `accuracy`, `flip_rate` (class differs from that of the clean image), `nll`
     (mean negative log-likelihood of the label), and the measured strength `linf` (largest change) and `l2`
-    (mean Euclidean size of the change).
+    (mean Euclidean size of the change). Data without labels have no `accuracy` and no `nll`.
     """
     from agentkit_input_noise import images
 

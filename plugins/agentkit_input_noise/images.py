@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agentkit import Context, Metric, Unit
 
 METRICS = ("accuracy", "flip_rate", "nll", "linf", "l2")
+WITHOUT_LABELS = ("flip_rate", "linf", "l2")
 
 
 def measure(
@@ -30,7 +31,8 @@ def measure(
     classifier, data = ctx.target(params.target), ctx.target(params.data)
     cells = {name: cell for name, cell in sweep_of(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]
-    values = np.zeros((len(METRICS), len(units), len(conditions)))
+    names = METRICS if data.labels is not None else WITHOUT_LABELS
+    values = np.zeros((len(names), len(units), len(conditions)))
     for u, unit in enumerate(units):
         images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
@@ -43,9 +45,14 @@ def measure(
             outputs[name] = classify.logits(classifier, noisy, ctx.device, ctx.batch)
             sizes[name] = measured_size(noisy, images)
         for c, name in enumerate(conditions):
-            values[:, u, c] = (*classify.scores(outputs[name], labels, clean), *sizes[name])
+            told = (
+                (classify.flip_rate(outputs[name], clean),)
+                if labels is None
+                else classify.scores(outputs[name], labels, clean)
+            )
+            values[:, u, c] = (*told, *sizes[name])
         ctx.progress(u + 1, len(units))
-    table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    table = Measurements.from_arrays(units, conditions, dict(zip(names, values, strict=True)))
     _write(ctx, params, table, metrics, units)
     return table
 
@@ -91,7 +98,7 @@ def measured_size(noisy: Tensor, images: Tensor) -> tuple[float, float]:
 def _write(
     ctx: Context, params: ImageNoise, table: Measurements, metrics: Sequence[Metric], units: Sequence[Unit]
 ) -> None:
-    drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
+    drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate") and m.name in table.metrics]
     kinds = pixel_kinds(params)
     controls = {"edge_weighted": "gaussian"} if "edge_weighted" in kinds else {}
     curve_files.write(ctx, table, curve_files.Sweep(kinds, params.strengths, drawn, controls), units)

