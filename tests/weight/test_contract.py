@@ -1,10 +1,8 @@
-"""The house's contract kit on every tool, with the real model and the real data, as a worker would call them."""
+"""The house's contract kit on every tool, on the tiny model, called as a worker would."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
-
-import pytest
 
 from agentkit.testing import ToolCase
 from agentkit_weight.bits_tool import bits as bits_tool
@@ -15,9 +13,16 @@ from agentkit_weight.module_select_tool import module_select as module_select_to
 from agentkit_weight.rank_sweep_tool import rank_sweep as rank_sweep_tool
 from agentkit_weight.sharpness_tool import sharpness as sharpness_tool
 
-pytestmark = pytest.mark.slow  # runs MiniLM over all addresses once, then dozens of small trainings: minutes
-
-TASK: dict[str, Any] = {"train_n": 12, "test_n": 8, "top_layers": 1, "epochs": 1, "batch": 6, "r": 2}
+TASK: dict[str, Any] = {
+    "target": "py:tests.weight.kit:tiny_encoder",
+    "data": "py:tests.weight.kit:tiny_data",
+    "train_n": 12,
+    "test_n": 8,
+    "top_layers": 1,
+    "epochs": 1,
+    "batch": 6,
+    "r": 2,
+}
 SUBJECT: dict[str, Any] = TASK | {"strings": 4}
 
 
