@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import queue
 import shutil
 import sys
@@ -37,7 +38,10 @@ TICK_S = 0.25
 POLL_S = 1.0
 PENDING_S = 2.0
 NODES_S = 1.0
+HEAD_S = 5.0
 WORKER_MEMORY = 4 << 30
+
+logger = logging.getLogger(__name__)
 
 Shape = tuple[int, float]
 """CPUs and GPUs of an actor: jobs of one shape share actors."""
@@ -91,6 +95,8 @@ class RayExecutor:
         self._workers: list[_Worker] = []
         self._router = Router()
         self._names = 0
+        self._head, self._head_at = ray_cluster.head_address(), time.monotonic()
+        self._lost = ""
         self._known_nodes: list[Any] = []
         self._nodes_at = float("-inf")
         self._closed = threading.Event()
@@ -108,6 +114,8 @@ class RayExecutor:
         """
         if self._closed.is_set():
             raise WorkerError("the workers are closed")
+        if self._lost:
+            raise WorkerError(self._lost)
         if not self._config.wait_for_nodes_s:
             self._require_satisfiable(job)
         job = self._config.with_timeout(job)
@@ -148,7 +156,7 @@ class RayExecutor:
             return
         self._tell(lambda: self._on_close(grace_s))
         self._thread.join(grace_s + 30)
-        if self._connected_here:
+        if self._connected_here and not self._lost:  # without its head, Ray would wait for it here
             self._ray.shutdown()
         if self._own_artifacts:
             shutil.rmtree(self._artifacts, ignore_errors=True)
@@ -161,11 +169,24 @@ class RayExecutor:
     def _pump(self) -> None:
         next_tick = time.monotonic() + TICK_S
         while not self._closed.is_set():
-            with contextlib.suppress(queue.Empty):
-                self._inbox.get(timeout=max(0.0, next_tick - time.monotonic()))()
-            if time.monotonic() >= next_tick and not self._closed.is_set():
-                self._tick()
-                next_tick = time.monotonic() + TICK_S
+            try:
+                with contextlib.suppress(queue.Empty):
+                    self._inbox.get(timeout=max(0.0, next_tick - time.monotonic()))()
+                if time.monotonic() >= next_tick and not self._closed.is_set():
+                    next_tick = time.monotonic() + TICK_S
+                    self._tick()
+            except Exception as error:  # a lost cluster or a fault of ours must end jobs, not hang them
+                logger.exception("workers on Ray")
+                self._end_all(f"{type(error).__name__}: {error}")
+
+    def _end_all(self, reason: str) -> None:
+        """Nothing can be run any more: what runs is lost, what waits is refused, what comes is refused."""
+        self._lost = reason
+        for job, _ in self._waiting:
+            self._put_end(job, "", 1, "refused", reason, job.units)
+        self._waiting.clear()
+        for worker in list(self._workers):
+            self._drop(worker, "lost", reason)
 
     def _on_submit(self, job: JobSpec) -> None:
         self._waiting.append((job, time.monotonic()))
@@ -196,6 +217,11 @@ class RayExecutor:
 
     def _tick(self) -> None:
         now = time.monotonic()
+        if now - self._head_at > HEAD_S:
+            self._head_at = now
+            if ray_cluster.is_gone(self._head):
+                self._end_all(f"the Ray cluster at {self._head} is gone; start it again and resume")
+                return
         for worker in list(self._workers):
             if worker.job is not None and worker.ready:
                 if now - worker.heard_at > LEASE_S:

@@ -38,9 +38,6 @@ class Node(NamedTuple):
     memory: float
 
 
-_marks: set[str] = set()
-
-
 @contextmanager
 def environment_for_ray(token: str | None) -> Iterator[None]:
     """Inside, this process shows Ray only harmless variables and the token: Ray hands all it sees to every worker."""
@@ -75,12 +72,10 @@ def start_cluster(cpus: int, object_store_bytes: int = 128 << 20) -> None:
     Where the program imported ray before, without `RAY_AUTH_MODE=token`, Ray can no longer be told to ask for
     a token; that is logged, and the cluster is as open as the program made it.
     """
-    with_token = (
-        "ray" not in sys.modules or os.environ.get("RAY_AUTH_MODE") == "token" or _started_with_token()
-    )
+    with_token = "ray" not in sys.modules or _asks_for_token()
     if not with_token:
         logger.warning("ray was imported before agentkit started it: this cluster asks for no token")
-    with environment_for_ray(_token if with_token else None):
+    with environment_for_ray(os.environ.get("RAY_AUTH_TOKEN", _token) if with_token else None):
         import ray
 
         ray.init(
@@ -92,7 +87,6 @@ def start_cluster(cpus: int, object_store_bytes: int = 128 << 20) -> None:
             object_store_memory=object_store_bytes,
             namespace=NAMESPACE,
         )
-    _marks.add("token" if with_token else "open")
 
 
 def _keep_stdout_clean() -> None:
@@ -107,8 +101,13 @@ def _log_lines(data: Mapping[str, Any], ignore_prefix: bool) -> None:
         logger.info("ray: %s", line)
 
 
-def _started_with_token() -> bool:
-    return "token" in _marks
+def _asks_for_token() -> bool:
+    """Whether the ray that is already imported was told to ask for one; it no longer listens to us."""
+    try:
+        from ray._private.authentication.authentication_utils import is_token_auth_enabled
+    except ImportError:
+        return False
+    return bool(is_token_auth_enabled())
 
 
 def connect(config: WorkersConfig) -> bool:
@@ -155,6 +154,25 @@ def _require_listener(address: str) -> None:
         raise WorkerError(
             f"no Ray cluster at {address} ({error}). Start one there with: ray start --head --port={port}"
         ) from None
+
+
+def head_address() -> str:
+    """`HOST:PORT` of the head this process is connected to."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def is_gone(address: str) -> bool:
+    """Whether the head refuses connections. Ray ends this whole program a minute after its head is gone."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except ConnectionRefusedError:
+        return True
+    except Exception as error:  # noqa: BLE001 - slow, or a firewall: not known to be gone
+        logger.debug("asking %s: %s", address, error)
+    return False
 
 
 def alive_nodes() -> list[Node]:

@@ -243,6 +243,19 @@ def test_no_secret_reaches_a_child_through_ray_and_a_wrong_token_is_refused():
     assert done.returncode == 0 and done.stdout.strip().endswith("kept"), done.stderr[-3000:]
 
 
+@slow
+@needs_ray
+def test_a_lost_cluster_is_named_at_once_and_ends_the_attempt_as_lost():
+    script = Path(__file__).with_name("script_ray_lost.py")
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (
+        done.stdout.startswith("the Ray cluster at ") and "is gone; start it again and resume" in done.stdout
+    )
+
+
 def test_without_the_extra_the_pip_line_is_given(monkeypatch):
     from agentkit.workers import ray_
 
