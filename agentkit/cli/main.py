@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from agentkit import __version__
 from agentkit.errors import AgentkitError
 
-BUILT_IN = ("run", "tools", "log", "verify", "report", "calibrate", "doctor")
+BUILT_IN = ("run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "doctor")
 
 
 class Commands(TyperGroup):
@@ -129,6 +129,32 @@ def report(
     from agentkit.cli.records import write_campaign_report
 
     write_campaign_report(store, campaign=campaign, folder=folder, as_json=as_json)
+
+
+@app.command()
+def replay(
+    store: StoreArgument,
+    hypothesis: Annotated[str, typer.Option(help="A hypothesis, such as H3.")],
+    units: Annotated[int, typer.Option(min=1, help="How many of its units.")] = 5,
+    workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "inline",
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure recorded units again, from the rows alone, and compare. Exit 1 when they differ."""
+    from agentkit.cli.replay import replay_hypothesis
+
+    replay_hypothesis(store, hypothesis, units=units, workers=workers, as_json=as_json)
+
+
+@app.command()
+def export(
+    store: StoreArgument,
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a store as an RO-Crate: provenance, tables, Parquet, artifacts, and a copy that verifies."""
+    from agentkit.cli.replay import export_store
+
+    export_store(store, folder, as_json=as_json)
 
 
 @app.command()

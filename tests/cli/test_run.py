@@ -40,6 +40,17 @@ def test_a_study_ends_in_verdicts_a_report_and_a_ledger_that_verifies(write_stud
     assert campaign["head"] == result["head"]
     assert all(run["answered"] == run["units"] for run in campaign["runs"])
 
+    code, out, err = agentkit("replay", "lab.db", "--hypothesis", "H1", "--units", "3", "--json")
+    assert code == 0, err
+    replayed = json.loads(out)
+    assert (replayed["units"], replayed["largest_difference"], replayed["equal"]) == (3, 0.0, True)
+
+    code, out, err = agentkit("export", "lab.db", "crate")
+    assert code == 0, err
+    assert (folder / "crate" / "ro-crate-metadata.json").exists()
+    code, _, err = agentkit("export", "lab.db", "crate")
+    assert (code, "not empty" in err) == (2, True)
+
     before = (folder / "out" / "report.html").read_bytes()
     code, out, err = agentkit("report", "lab.db", "--folder", "again")
     assert code == 0, err
