@@ -21,6 +21,7 @@ from agentkit_weight.replica import Replica, digest_of
 from agentkit_weight.sites import weight_of
 from agentkit_weight.task import Task, evaluation_mode
 from agentkit_weight.training import Trained, evaluate, train
+from agentkit_weight.zo_factory import objective_on
 from agentkit_weight.zo_log import ZoLog
 
 if TYPE_CHECKING:
@@ -164,17 +165,8 @@ class UnitWork:
     def _zero_order(self, condition: str) -> dict[str, float]:
         """Fit a head on the untouched features, then train the target matrices by probes alone."""
         task, params, unit = self.task, self.params.zo, self.unit
-        fitted = train(unit, task.features, {}, self._train_rows(task.features), self.recipe)
+        objective, fitted = objective_on(task, self.params, unit)
         trained = Trained(None, fitted.head, fitted.curve, fitted.cost)
-        objective = zo_tagging.TaggingObjective(
-            unit,
-            task.encoder,
-            task.sites,
-            self._train_rows(task.encoder),
-            trained.head,
-            self.params.batch,
-            zo_tagging.objective_loss(params.objective, len(task.tags)),
-        )
         start = time.thread_time()
         replica, extra = self._zo_weights(condition, objective)
         zo_seconds = time.thread_time() - start

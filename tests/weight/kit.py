@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agentkit import BASELINE, Unit
+from agentkit import BASELINE, TargetLoader, Unit
 
 LETTERS = "abcdefghij"
 TAGS = ("first", "vowel", "consonant")
@@ -145,3 +145,7 @@ def weights_sha256(model: torch.nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+TINY = TargetLoader("tiny", lambda rest, device: tiny_encoder(), lambda rest: "tiny")
+LETTERS_DATA = TargetLoader("letters", lambda rest, device: tiny_data(), lambda rest: "letters")

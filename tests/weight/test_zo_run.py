@@ -273,3 +273,30 @@ def test_ray_actors_with_one_and_two_threads_hold_equal_weights_at_every_checkpo
         run.close()
     finally:
         ray.shutdown()
+
+
+def test_a_worker_of_a_fleet_can_train_a_real_task_from_names_alone():
+    """What each process does: targets by import path, head fitted there; two workers agree on base and bytes."""
+    from agentkit_weight.zo_factory import tagging_objective
+
+    arguments = {
+        "params": {
+            "target": "tiny:",
+            "data": "letters:",
+            "methods": ["zo"],
+            "epochs": 1,
+            "batch": 8,
+            "zo": {"objective": "f1"},
+        },
+        "index": 0,
+        "seed": "1000",
+        "targets": {"tiny:": "tests.weight.kit:TINY", "letters:": "tests.weight.kit:LETTERS_DATA"},
+    }
+    first, second = tagging_objective(**arguments), tagging_objective(**arguments)
+    spec = zo.make_spec(first, run_seed=1, steps=4, eps=0.05, lr=0.01, workers=2)
+    hosts = [zo.ZoWorker(o, spec, w) for w, o in enumerate((first, second))]
+    for step in range(4):
+        records = [h.probe(step).record for h in hosts]
+        for h in hosts:
+            h.apply(records)
+    assert hosts[0].digest() == hosts[1].digest() != spec.base_sha256
