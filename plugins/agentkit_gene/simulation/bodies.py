@@ -182,13 +182,17 @@ def _add_epistasis(
     model: Model,
     experiment: Experiment,
 ) -> None:
+    """Epistasis of every pair; 0 by definition for the baseline and for singles. None in a screen of singles."""
+    if not conditions.singles:
+        return
     kept = _columns_kept(model, experiment)
     read = [kept.index(g) for g in experiment.read]
-    for pair, (a, b) in conditions.singles.items():
-        if pair in logs:
-            table[unit.index, pair]["epistasis"] = epistasis(
-                logs[pair], logs[a], logs[b], logs[BASELINE], read
-            )
+    for name, log in logs.items():
+        value = 0.0
+        if name in conditions.singles:
+            a, b = conditions.singles[name]
+            value = epistasis(log, logs[a], logs[b], logs[BASELINE], read)
+        table[unit.index, name]["epistasis"] = value
 
 
 def _ticks(ctx: Context, unit: int, units: int) -> Callable[[int, int], None]:

@@ -25,7 +25,7 @@ SHIFT = Metric("shift", baseline=0, higher_is_better=None)
 MMD = Metric("mmd", baseline=0, higher_is_better=None)
 AFFECTED = Metric("affected", 0, 1, baseline=0, higher_is_better=None)
 BOUNDARY = Metric("boundary", 0, 1, higher_is_better=False)
-EPISTASIS = Metric("epistasis", baseline=None, higher_is_better=None)
+EPISTASIS = Metric("epistasis", baseline=0, higher_is_better=None)
 DESCENDANTS = Metric("descendants", 0, 1, baseline=0, higher_is_better=None)
 OUT_DEGREE = Metric("out_degree", 0, None, baseline=0, higher_is_better=None)
 
@@ -121,7 +121,7 @@ def screen(params: ScreenParams, units: Sequence[Unit], ctx: Context) -> Measure
     """Perturb every gene (and every pair) of a network and read one gene: which ones matter, which pairs interact.
 
     Conditions are KIND:GENE, and for order 2 also KIND:A+KIND:B with A before B. Epistasis of a pair is
-    delta_AB - delta_A - delta_B of the readout's mean log(1 + level); singles have none. A gene that cannot reach the
+    delta_AB - delta_A - delta_B of the readout's mean log(1 + level), and 0 for singles. A gene that cannot reach the
     readout gives exactly the baseline's value.
     """
     from agentkit_gene.simulation.bodies import run_screen
