@@ -157,7 +157,8 @@ class PlannerSession:
                 "allowed_decisions": ["approve", "edit", "reject"],
                 "when": lambda request: self._is_gated(request.tool_call),
             }
-            layers.append(HumanInTheLoopMiddleware({t.name: gate for t in self._tools}, edit_notice=None))
+            gates: dict[str, Any] = dict.fromkeys((t.name for t in self._tools), gate)
+            layers.append(HumanInTheLoopMiddleware(gates, edit_notice=None))
         return layers
 
     def _drive(self, messages: Sequence[BaseMessage]) -> str:

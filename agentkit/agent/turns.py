@@ -47,7 +47,7 @@ class TurnLedger(AgentMiddleware[Any, Any, Any]):
     def __init__(self, session: Session, chain: Chain, account: Account, prices: Prices) -> None:
         super().__init__()
         self._session, self._chain, self._account, self._prices = session, chain, account, prices
-        self._last_total = 0
+        self._last_total = next((t.input + t.output for t in reversed(session.turns()) if t.tip), 0)
         self.turn: int | None = None
         """The newest turn that was answered: what its tool calls belong to."""
 
