@@ -42,7 +42,7 @@ def main(name: str) -> None:
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         store = f"sqlite:///{folder}/study.db"
-        with agentkit.lab(store, workers="inline") as lab:
+        with agentkit.Lab(store, workers="inline") as lab:
             result = lab.run(study)
             section = load_study(study).study
             campaign = lab.campaign(
