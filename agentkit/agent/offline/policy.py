@@ -55,7 +55,10 @@ def from_claims_to_report(
         events: calls answered so far, in order.
         exact: keep each claim as it is, also where the campaign could not see its effect (then it is not frozen).
     """
+    edited = _edited(claims, events)
     for claim in claims:
+        if _identity(claim) in edited:
+            continue
         if (action := _towards_registration(claim, events, exact=exact)) is not None:
             return action
     if (step := next_step(open_claims(events))).kind == "run_batch":
@@ -78,6 +81,24 @@ def _wanted(steps: Sequence[Mapping[str, Any]], explored: Sequence[Event]) -> li
     return claims
 
 
+def _edited(claims: Sequence[Mapping[str, Any]], events: Sequence[Event]) -> list[Any]:
+    """What was registered in other terms than proposed: the user changed the call when he approved it."""
+    proposed = [dict(c) for claim in claims for c in (claim, in_direction_only(claim))]
+    return [
+        _identity(e.args)
+        for e in events
+        if e.name == "register" and not e.args.get("dry_run") and e.result and _terms(e) not in proposed
+    ]
+
+
+def _identity(args: Mapping[str, Any]) -> Any:
+    return args["tool"], args.get("condition"), args.get("contrast"), args["metric"]
+
+
+def _terms(event: Event) -> dict[str, Any]:
+    return {k: v for k, v in event.args.items() if k not in ("dry_run", "max_units")}
+
+
 def _towards_registration(claim: Mapping[str, Any], events: Sequence[Event], *, exact: bool) -> Action | None:
     """The dry run, then the registration, or None when both are answered (or refused).
 
@@ -98,10 +119,8 @@ def _towards_registration(claim: Mapping[str, Any], events: Sequence[Event], *, 
 
 def _answered(claim: Mapping[str, Any], events: Sequence[Event], *, dry_run: bool) -> Event | None:
     for event in events:
-        args = dict(event.args)
-        asked_dry = bool(args.pop("dry_run", False))
-        args.pop("max_units", None)
-        if event.name == "register" and asked_dry == dry_run and args == dict(claim):
+        asked_dry = bool(event.args.get("dry_run", False))
+        if event.name == "register" and asked_dry == dry_run and _terms(event) == dict(claim):
             return event
     return None
 
@@ -132,8 +151,8 @@ def open_claims(events: Sequence[Event]) -> list[OpenClaim]:
                 direction=args["direction"],
                 null=args.get("null", 0.0),
                 sesoi=args["sesoi"],
-                max_units=args["max_units"],
-                units_left=args["max_units"],
+                max_units=args.get("max_units", 200),
+                units_left=args.get("max_units", 200),
             )
         elif event.name in ("run_batch", "stop"):
             ref = answer["hypothesis"]
