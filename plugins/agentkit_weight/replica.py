@@ -74,11 +74,11 @@ class ZoSpec:
         rate = bytecode.linear_decay(self.lr, record.step, self.steps)
         return bytecode.coefficient(record.byte, rate, self.workers * self.probes, max(1, self.rank))
 
-    def directions(self, step: int, worker: int, sample: int) -> dict[str, Branch]:
-        """Z of one probe for every target, as branches of scale 1, float32."""
+    def directions(self, step: int, worker: int, sample: int, device: str = "cpu") -> dict[str, Branch]:
+        """Z of one probe for every target, as branches of scale 1, float32; drawn on the host, then moved."""
         signs = sign_factors(self.run_seed, step, worker, sample, self.shapes, self.rank)
         return {
-            name: _direction(torch.from_numpy(u).float(), torch.from_numpy(v).float())
+            name: _direction(torch.from_numpy(u).to(device).float(), torch.from_numpy(v).to(device).float())
             for name, (u, v) in zip(self.targets, signs, strict=True)
         }
 
@@ -99,7 +99,7 @@ class Replica:
         Summing a step's records first would round differently and give another replica.
         """
         for record in sorted(records, key=lambda r: r[:3]):
-            self.add(spec.directions(*record[:3]), spec.coefficient(record))
+            self.add(spec.directions(*record[:3], self.device), spec.coefficient(record))
 
     def add(self, directions: Mapping[str, Branch], coefficient: float) -> None:
         """W += coefficient * Z with one rounding per entry: Z first (exact integers), then one add."""
@@ -122,6 +122,11 @@ class Replica:
         return digest_of(self.weights)
 
     @property
+    def device(self) -> str:
+        """Where the matrices are."""
+        return str(next(iter(self.weights.values())).device)
+
+    @property
     def nbytes(self) -> int:
         """Memory the replica holds, in bytes."""
         return sum(w.numel() * w.element_size() for w in self.weights.values())
@@ -135,7 +140,7 @@ def digest_of(weights: Mapping[str, Tensor]) -> str:
     """SHA-256 over name, shape and float32 bytes (little-endian, row by row) in name order."""
     digest = hashlib.sha256()
     for name in sorted(weights):
-        weight = weights[name].detach().to(torch.float32).contiguous()
+        weight = weights[name].detach().to("cpu", torch.float32).contiguous()
         digest.update(f"{name}{tuple(weight.shape)}".encode())
         digest.update(weight.numpy().astype("<f4", copy=False).tobytes())
     return digest.hexdigest()

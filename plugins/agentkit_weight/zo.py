@@ -134,7 +134,7 @@ class ZoWorker:
             NonFiniteLossError: more than 5 % of this worker's probes (and more than two) had no finite loss.
             DegenerateLossError: ten losses in a row were exactly zero.
         """
-        directions = self.spec.directions(step, self.worker, sample)
+        directions = self.spec.directions(step, self.worker, sample, self.replica.device)
         gradient, losses, n = self._slope(step, directions)
         self._watch(step, losses)
         byte = bytecode.encode(gradient)
