@@ -289,7 +289,7 @@ class Session:
     def _spend(self, connection: sa.Connection, spent: Iterable[tuple[str, float, str]]) -> None:
         rows = [{"session": self.id, "kind": k, "amount": float(a), "ref": ref} for k, a, ref in spent]
         if rows:
-            first = next_id(connection, SPEND, len(rows))
+            first = next_id(connection, SPEND)
             _INSERT_SPEND(connection, [{"id": first + i, **row} for i, row in enumerate(rows)])
 
     def spent(self) -> dict[str, float]:
