@@ -83,7 +83,7 @@ def append_verdicts(campaign: Campaign) -> None:
                 fresh.append(row | {"as_of_seq": head.seq})
         if not fresh:
             return
-        first = next_id(connection, VERDICT, len(fresh))
+        first = next_id(connection, VERDICT)
         rows = [row | {"id": first + i} for i, row in enumerate(fresh)]
         connection.execute(VERDICT.insert(), rows)
         links = [chain.Link("verdict", first + i, chain.body("verdict", row)) for i, row in enumerate(rows)]

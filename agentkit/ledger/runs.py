@@ -209,17 +209,16 @@ class Run:
         return f"Run({self.ref}, {self.phase}, {self.tool}, {len(self.units)} units)"
 
 
-def next_id(connection: sa.Connection, table: sa.Table, count: int = 1) -> int:
-    """First of `count` fresh ids of a table, so that a row can be sealed with its id before it is read back."""
-    if connection.dialect.name == "sqlite":  # the one writer holds the write lock
-        if table.name not in _LAST_ID:
-            _LAST_ID[table.name] = Prepared(sa.select(sa.func.coalesce(sa.func.max(table.c.id), ZERO)))
-        return int(_LAST_ID[table.name](connection, {}).scalar_one()) + 1
-    draw = "SELECT min(v), max(v) FROM (SELECT nextval(pg_get_serial_sequence(%s, 'id')) v FROM generate_series(1, %s)) s"
-    first, last = connection.exec_driver_sql(draw, (table.name, count)).one()
-    if last - first != count - 1:  # another writer drew in between
-        return next_id(connection, table, count)
-    return int(first)
+def next_id(connection: sa.Connection, table: sa.Table) -> int:
+    """The next free id of a table, so that a row can be sealed with its id before it is read back.
+
+    Never a sequence: those leave gaps behind failed transactions, and ids would tell of them.
+    """
+    if connection.dialect.name == "postgresql":  # on SQLite the one writer holds the write lock
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0)))
+    if table.name not in _LAST_ID:
+        _LAST_ID[table.name] = Prepared(sa.select(sa.func.coalesce(sa.func.max(table.c.id), ZERO)))
+    return int(_LAST_ID[table.name](connection, {}).scalar_one()) + 1
 
 
 def write_outcomes(
@@ -233,7 +232,7 @@ def write_outcomes(
     if not outcomes:
         return
     head = run.campaign.head_in(connection)
-    first = next_id(connection, OUTCOME, len(outcomes))
+    first = next_id(connection, OUTCOME)
     rows, measured, artifacts, links = [], [], [], []
     for i, outcome in enumerate(outcomes):
         row = {

@@ -397,10 +397,10 @@ def test_the_same_root_gives_the_same_verdicts_bit_for_bit(tmp_path: Path, plugi
             campaign = ledger.campaign("tokens", root_seed=11)
             for spec in (build(plugins), build(plugins, direction="greater")):
                 hypothesis = campaign.register(spec)
-                while campaign.status(hypothesis).units_left > 100:
+                while campaign.status(hypothesis).units_left > 150:
                     work(
                         campaign.start_confirm(
-                            hypothesis, min(batch, campaign.status(hypothesis).units_left - 100)
+                            hypothesis, min(batch, campaign.status(hypothesis).units_left - 150)
                         ),
                         batch=3,
                     )

@@ -275,11 +275,11 @@ def test_a_seed_passed_over_without_need_is_named(tmp_path: Path, plugins: Plugi
     assert "its seed does not follow" in named(path)
 
 
-@pytest.mark.parametrize("start", range(0, 100, 20))
+@pytest.mark.parametrize("start", [0, 20])
 def test_a_flipped_bit_never_passes_unseen_where_it_matters(
     original: Path, tmp_path: Path, start: int
 ) -> None:
-    """100 flips: each is reported, refused as a damaged file, or lies in bytes that hold no row (then all rows are equal)."""
+    """Each flip is reported, refused as a damaged file, or lies in bytes that hold no row (then all rows are equal)."""
     data = original.read_bytes()
     rows = dump(original)
     for seed in range(start, start + 20):
