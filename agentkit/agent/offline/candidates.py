@@ -66,9 +66,13 @@ def effects_of(table: Mapping[str, Any]) -> list[Effect]:
     return [Effect(*row) for row in zip(table["conditions"], table["mean"], table["se"], strict=True)]
 
 
-def claims_of(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dict[str, Any]]:
+def claims_of(
+    effects: Sequence[Effect], sign: int, sesoi: float, *, winners: int = WINNERS
+) -> list[dict[str, Any]]:
     """Condition, direction and null of what is worth freezing: along a dose, or among sites."""
-    return _dose_claims(effects, sign, sesoi) if _is_dose(effects) else _scan_claims(effects, sign, sesoi)
+    if _is_dose(effects):
+        return _dose_claims(effects, sign, sesoi)
+    return _scan_claims(effects, sign, sesoi, winners)
 
 
 def _dose_claims(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dict[str, Any]]:
@@ -82,10 +86,10 @@ def _dose_claims(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dic
     return claims
 
 
-def _scan_claims(effects: Sequence[Effect], sign: int, sesoi: float) -> list[dict[str, Any]]:
+def _scan_claims(effects: Sequence[Effect], sign: int, sesoi: float, winners: int) -> list[dict[str, Any]]:
     """The sites with the clearest effect, and the one with the least."""
     ranked = sorted(effects, key=lambda e: (-e.towards(sign) / _floor(e.se), e.condition))
-    clear = [e for e in ranked if e.towards(sign) - e.se >= CLEAR * sesoi][:WINNERS]
+    clear = [e for e in ranked if e.towards(sign) - e.se >= CLEAR * sesoi][:winners]
     claims = [_moves(e, sign, sesoi) for e in clear]
     least = min(effects, key=lambda e: (e.reach, e.condition))
     if least.reach < FLAT * sesoi:

@@ -66,13 +66,17 @@ OPEN = re.compile(
     r"\b(?:how (?:much|well|robust|many|far|large|strong\w*|sensitive|sharp|does|do|is)|at (?:which|what)|what (?:share|rate|dose|strength)|curve|dose|tolerates?|threshold)\b",
     re.IGNORECASE,
 )
-ASKS_CLAIM = re.compile(
-    r"\b(?:register|hypothesis|is it true|significant\w*|test (?:whether|if|that|it|this)|see (?:whether|if))\b",
-    re.IGNORECASE,
+WHETHER = re.compile(
+    r"\b(?:test|see|check|verify|find out|know|tell me|decide) (?:whether|if|that)\b", re.IGNORECASE
 )
-YES_NO = re.compile(r"^\s*(?:and |so |then )?(?:does|do|did|is|are|can|will|would|has|have)\b", re.IGNORECASE)
+ASKS_CLAIM = re.compile(
+    r"\b(?:register|hypothesis|is it true|significant\w*|test (?:it|this|that))\b", re.IGNORECASE
+)
+YES_NO = re.compile(
+    r"(?:^|[,;:.!?])\s*(?:and |so |then |or )?(?:does|do|did|is|are|can|will|would|has|have)\b", re.IGNORECASE
+)
 SCAN = re.compile(
-    r"\b(?:which|rank(?:ing)?s?|most|least|screen|scan|every|each|one (?:by one|at a time)|best|worst|what \w+ matters?)\b",
+    r"\b(?:which|rank(?:ing)? (?:the|all|each|every|by)|(?<!at )most|(?<!at )least|screen|scan|every|each|one (?:by one|at a time)|best|worst|what \w+ matters?)\b",
     re.IGNORECASE,
 )
 COMPARE = re.compile(
@@ -124,17 +128,21 @@ def is_ledger_question(text: str) -> bool:
 def intent_of(text: str, tokens: Sequence[Token], *, has_range: bool) -> Intent:
     """The intent of a request for an experiment, by cue words and in a fixed precedence."""
     asked_openly = bool(OPEN.search(text))
-    if MARGIN.search(text) or ASKS_CLAIM.search(text):
+    if WHETHER.search(text):
         return "claim"
     if SAME.search(text) and not asked_openly:
         return "equivalence"
-    if YES_NO.search(text) and not asked_openly and any(_way_of(t) for t in tokens):
+    if YES_NO.search(text) and not asked_openly and (MARGIN.search(text) or any(_way_of(t) for t in tokens)):
         return "claim"
-    if COMPARE.search(text) and not asked_openly:
-        return "compare"
-    if SCAN.search(text):
+    if SCAN.search(text) and not asked_openly:
         return "scan"
-    return "dose" if asked_openly or has_range else "look"
+    if asked_openly:
+        return "dose"
+    if MARGIN.search(text) or ASKS_CLAIM.search(text):
+        return "claim"
+    if COMPARE.search(text):
+        return "compare"
+    return "dose" if has_range else "look"
 
 
 def claim_of(

@@ -33,7 +33,7 @@ def next_action(steps: Sequence[Mapping[str, Any]], events: Sequence[Event]) -> 
         return Finish(
             "I am the offline planner: rules and statistics, not a language model. I need at least one explore "
             "step to know which tool to run; add `explore:` to the study, for example "
-            '`- {tool: NAME, params: {}}`.'
+            "`- {tool: NAME, params: {}}`."
         )
     explored = [e for e in events if e.name == "explore"]
     if len(explored) < len(steps):

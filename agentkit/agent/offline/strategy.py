@@ -149,9 +149,10 @@ def _next_round(request: Request, looks: Sequence[Look]) -> Look | None:
 
 
 def better_half(effects: Sequence[Effect], sign: int) -> list[Effect]:
-    """The half with the larger mean in the direction `sign` (either direction when 0); ties by name."""
+    """The half, at least three, with the larger mean in the direction `sign` (any when 0); ties by name."""
     ranked = sorted(effects, key=lambda e: (-(e.towards(sign) if sign else abs(e.mean)), e.condition))
-    return sorted(ranked[: math.ceil(len(ranked) / 2)], key=lambda e: e.condition)
+    kept = max(math.ceil(len(ranked) / 2), SURVIVORS)
+    return sorted(ranked[:kept], key=lambda e: e.condition)
 
 
 def _site_values(card: ToolCard, conditions: Sequence[str]) -> tuple[ParamCard | None, Any]:

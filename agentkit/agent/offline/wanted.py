@@ -36,7 +36,7 @@ def _suggested(request: Request, looks: Sequence[Look]) -> list[dict[str, Any]]:
     if not effects:
         return []
     sesoi = request.claim.amount or default_sesoi(table)
-    claims = claims_of(effects, sign_of(request, table), sesoi)[: WINNERS + SURVIVORS]
+    claims = claims_of(effects, sign_of(request, table), sesoi, winners=SURVIVORS)[: WINNERS + SURVIVORS]
     return [
         {**_common(request, look, sesoi), **c}
         for c in claims

@@ -127,7 +127,9 @@ def test_hostile_text_in_answers_changes_no_call(talk: Any, cameras: Any) -> Non
     )
 
 
-def test_terms_that_the_user_edits_at_approval_are_kept_and_not_proposed_again(talk: Any, cameras: Any) -> None:
+def test_terms_that_the_user_edits_at_approval_are_kept_and_not_proposed_again(
+    talk: Any, cameras: Any
+) -> None:
     world = World(linear(-0.8), sd=0.1)
     t = talk(world, cameras)
     t.says("does level 0.4 of dimming cam:a lower focus_score by more than 0.1?")

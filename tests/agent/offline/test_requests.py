@@ -159,3 +159,43 @@ def test_most_requests_get_the_right_tool_params_or_question(judged: dict[str, A
     assert rates["params"] >= 0.85
     assert rates["wrong_run"] <= 0.02
     assert rates["refused"] >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("does level 0.2 of dimming cam:a lower focus by more than 0.1? register it", "claim"),
+        ("dim cam:a at level 0.3 and see whether focus falls", "claim"),
+        ("how much does dimming cam:a change the focus?", "dose"),
+        ("which lens suffers most when cam:a is dimmed? register and confirm the worst", "scan"),
+        ("is focus unchanged when cam:a is dimmed by level 0.1?", "equivalence"),
+        ("dim cam:a: wide versus tele", "compare"),
+        ("dim cam:a, level 0.2", "look"),
+    ],
+)
+def test_the_intent_is_read_from_cue_words(talk: Any, cameras: Any, text: str, intent: str) -> None:
+    assert talk(tools=cameras).says(text).content.startswith(f"plan  {intent}: camera.dim")
+
+
+@pytest.mark.parametrize(
+    ("words", "way", "sesoi"),
+    [
+        ("lower focus_score by more than 0.1", "less", "0.1"),
+        ("reduce focus_score by at least 10 %", "less", "0.1"),
+        ("raise focus_score by 0.2 or more", "greater", "0.2"),
+        ("hurt focus_score by over 5 percentage points", "harm", "0.05"),
+        ("leave focus_score within ±0.02", "equivalent", "0.02"),
+    ],
+)
+def test_direction_and_margin_of_a_claim_are_read(
+    talk: Any, cameras: Any, words: str, way: str, sesoi: str
+) -> None:
+    line = talk(tools=cameras).says(f"does level 0.3 of dimming cam:a {words}?").content
+    assert f"; {way} [" in line.replace(", ", "; ")
+    assert f"sesoi {sesoi} [you" in line
+
+
+def test_a_level_that_must_not_be_crossed_is_asked_about(talk: Any, cameras: Any) -> None:
+    reply = talk(tools=cameras).says("does focus_score stay above 0.9 when cam:a is dimmed by level 0.1?")
+    assert reply.content.startswith(QUESTION)
+    assert not reply.tool_calls
