@@ -8,7 +8,9 @@ from tests.gene.dream4 import rows_of
 from tests.gene.kit import shared_data
 
 
-@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize(
+    "number", [1, pytest.param(2, marks=pytest.mark.slow), 3, 4, 5]
+)  # slow: the second wild type oscillates and is integrated to the horizon, 8 s
 def test_double_knockouts_of_ten_gene_networks_are_reproduced(number: int) -> None:
     data = shared_data("gnw_dream4")
     scale, rows = rows_of(
