@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SECONDS = 0.002
+RAY_SECONDS = 0.02
+"""Longer, because an actor takes a second to come back and would otherwise see no kill."""
 
 
 class Count(NamedTuple):
@@ -136,11 +138,10 @@ def loky_pool(jobs: int, trace: Path, every_s: float, most: int) -> Count:
 
 def ray_actors(jobs: int, trace: Path, every_s: float, most: int) -> Count:
     """Two restarting actors with Ray's own task retries."""
-    import ray
-
     from agentkit.workers import ray_cluster
 
-    ray_cluster.start_cluster(2)
+    ray_cluster.start_cluster(2)  # before ray is imported, so that it asks for a token
+    import ray
 
     class Actor:
         def pid(self) -> int:
@@ -162,7 +163,7 @@ def ray_actors(jobs: int, trace: Path, every_s: float, most: int) -> Count:
     results: Counter[int] = Counter()
     begin = time.perf_counter()
     with killer(pids, every_s, most) as killed:
-        calls = [actors[i % 2].call.remote(str(trace), i, SECONDS) for i in range(jobs)]
+        calls = [actors[i % 2].call.remote(str(trace), i, RAY_SECONDS) for i in range(jobs)]
         for call in calls:
             try:
                 results[ray.get(call)] += 1
@@ -189,7 +190,7 @@ def main() -> None:
         print(count.line("agentkit", jobs))
         print(loky_pool(jobs, Path(folder) / "loky", 0.15, kills).line("loky", jobs))
         if given.ray:
-            print(ray_actors(jobs, Path(folder) / "ray", 1.5, kills).line("Ray retries", jobs))
+            print(ray_actors(jobs, Path(folder) / "ray", 0.3, kills).line("Ray retries", jobs))
     holds = verdict("jobs lost", jobs - len(count.results), "jobs", at_most=0)
     holds &= verdict("recorded twice", sum(1 for n in count.results.values() if n > 1), "jobs", at_most=0)
     sys.exit(0 if holds else 1)

@@ -24,7 +24,8 @@ def question(name: str, units: int) -> JobSpec:
     """The whole sweep as one job."""
     if name == "work":
         return job("bench.work", units=units, seconds=0.5)
-    return job("attention.perturb_heads", units=units)
+    scan = job("attention.perturb_heads", units=units)
+    return scan.model_copy(update={"resources": scan.resources.model_copy(update={"cpus": 1})})
 
 
 def measured(whole: JobSpec, count: int) -> tuple[float, object]:
