@@ -123,15 +123,13 @@ def _refused(policy: str, name: str, decided: ToolCall | None, sha256: str) -> s
 
 def same_calls(messages: list[Any], name: str, args: dict[str, Any]) -> list[str]:
     """Answers to earlier calls with this name and these arguments since the user last spoke, oldest first."""
-    wanted = (name, canonical_json(clean(args)))
     ids: set[str | None] = set()
     answers: list[str] = []
     for message in messages:
         if message.type == "human":
             ids, answers = set(), []
         elif isinstance(message, AIMessage):
-            same = (c for c in message.tool_calls if from_wire(c["name"]) == wanted[0])
-            ids |= {c["id"] for c in same if canonical_json(clean(c["args"])) == wanted[1]}
+            ids |= {c["id"] for c in message.tool_calls if c["args"] == args and from_wire(c["name"]) == name}
         elif isinstance(message, ToolMessage) and message.tool_call_id in ids:
             answers.append(str(message.content))
     return answers
