@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from agentkit.agent.offline.candidates import WINNERS, claims_of, default_sesoi, effects_of
+from agentkit.agent.offline.candidates import WINNERS, claims_of, default_sesoi, effects_of, series_of
 from agentkit.agent.offline.strategy import SURVIVORS, sign_of, table_of, union
 from agentkit.agent.offline.words import pieces, stem
 
@@ -155,9 +155,25 @@ def explored_lines(request: Request, looks: Sequence[Look]) -> list[str]:
     for look in looks:
         table = table_of(look, request.claim.metric)
         effects = effects_of(table) if table else []
-        for e in sorted(effects, key=lambda e: -abs(e.mean) / max(e.se, 1e-12))[:SURVIVORS]:
+        for e in _most_telling(request, effects)[:SURVIVORS]:
             n = (look.answer or {}).get("units", look.units)
             lines.append(
                 f"exploratory: {request.claim.metric} of {e.condition} {e.mean:+.3g} ± {e.se:.2g} (se), n={n}"
             )
     return lines
+
+
+def _most_telling(request: Request, effects: Sequence[Effect]) -> list[Effect]:
+    """What the user named first, then steps of a dose or sites, then the rest; each by how clear it is."""
+    stepped = {e.condition for row in series_of(effects).values() for e in row}
+
+    def rank(e: Effect) -> tuple[float, bool, float, str]:
+        clear = -abs(e.mean) / max(e.se, 1e-12)
+        return (
+            -_named_score(request, e.condition),
+            bool(stepped) and e.condition not in stepped,
+            clear,
+            e.condition,
+        )
+
+    return sorted(effects, key=rank)
