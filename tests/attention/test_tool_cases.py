@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import pytest
+
 from agentkit.testing import ToolCase
 from agentkit_attention.explain import explain, mask_regions
 from agentkit_attention.guide import guide
@@ -43,6 +45,7 @@ class TestProbeLayers(ToolCase):
     n_units = 2
 
 
+@pytest.mark.slow  # twelve calls that fit probes on every one: about 15 CPU seconds
 class TestProbeEdit(ToolCase):
     tool = probe_edit
     params: ClassVar = {"layers": "L4", "n": 40, "min_acc": 0.5, "test": 0.4}
