@@ -18,6 +18,10 @@ WINDOW = 4
 """Within how many tokens the words of one value must stand."""
 
 
+class Several(tuple[Any, ...]):
+    """Values that a param takes one at a time: `pgd versus fgsm`."""
+
+
 def option_values(
     card: ToolCard, text: str, tokens: Sequence[Token], consumed: set[int]
 ) -> dict[str, tuple[Any, list[Token]]]:
@@ -45,6 +49,8 @@ def _members(param: ParamCard, text: str, tokens: Sequence[Token]) -> list[str]:
 
 def _chosen(param: ParamCard, hits: list[tuple[Any, list[Token]]]) -> tuple[Any, list[Token]]:
     words = [t for _, ts in hits for t in ts]
+    if not param.is_list and len(hits) > 1:
+        return Several(dict.fromkeys(v for v, _ in hits)), words
     if not param.is_list or hits[0][0] in param.alone:
         return hits[0]
     return list(dict.fromkeys(v for v, _ in hits)), words

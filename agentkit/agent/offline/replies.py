@@ -86,7 +86,7 @@ def plan_line(request: Request) -> str:
     for name, value in request.params.items():
         parts.append(f'{name} {_short(value)} [you: "{request.said.get(name, name)}"]')
     if request.sweep:
-        parts.append(f"{request.sweep[0]} at {', '.join(f'{v:g}' for v in request.sweep[1])}")
+        parts.append(f"{request.sweep[0]} at {', '.join(str(v) for v in request.sweep[1])}")
     defaults = [
         p.name for p in card.params if len(p.path) == 1 and p.name not in request.params and p.name != "units"
     ]

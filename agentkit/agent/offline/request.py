@@ -48,7 +48,7 @@ class Request:
     units: int
     said: dict[str, str] = field(default_factory=dict)
     tool_said: str = ""
-    sweep: tuple[str, tuple[float, ...]] | None = None
+    sweep: tuple[str, tuple[Any, ...]] | None = None
     refinable: str | None = None
     """The list param whose levels the planner may refine."""
     look_only: bool = False
@@ -144,7 +144,9 @@ def _filled(
         refinable=_refinable(card, values, intent),
         look_only=bool(LOOK_ONLY.search(text)),
         budget=values.budget,
-        named_values=_condition_words(values.params),
+        named_values=_condition_words(
+            {**values.params, "sweep": list(values.sweep[1]) if values.sweep else []}
+        ),
         usual_values=_condition_words(
             {p.name: p.default for p in card.params if p.values and len(p.path) == 1}
         ),
@@ -176,7 +178,7 @@ def _condition_words(params: dict[str, Any]) -> tuple[str, ...]:
             if isinstance(item, bool) or item is None:
                 continue
             words.append(f"{item:g}" if isinstance(item, int | float) else str(item))
-    return tuple(words)
+    return tuple(dict.fromkeys(words))
 
 
 def lookup_of(text: str) -> Lookup:

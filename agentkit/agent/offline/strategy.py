@@ -51,7 +51,8 @@ def next_look(request: Request, looks: Sequence[Look]) -> Look | None:
         return None
     if request.intent == "scan":
         return _next_round(request, looks)
-    if request.refinable or request.sweep:
+    numbers = request.sweep is not None and all(isinstance(v, int | float) for v in request.sweep[1])
+    if request.intent != "compare" and (request.refinable or numbers):
         return _refinement(request, looks, len(looks) - len(first))
     return None
 

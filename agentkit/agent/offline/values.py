@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.offline.intents import MARGIN
 from agentkit.agent.offline.numbers import assign, groups_of, levels_between
-from agentkit.agent.offline.options import option_values
+from agentkit.agent.offline.options import Several, option_values
 from agentkit.agent.offline.places import (
     HEAD_OF_LAYER,
     condition_values,
@@ -42,7 +42,7 @@ class Values:
     params: dict[str, Any] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
     units: int | None = None
-    sweep: tuple[str, tuple[float, ...]] | None = None
+    sweep: tuple[str, tuple[Any, ...]] | None = None
     """A scalar param to be varied, one call a level."""
     levels: str | None = None
     """The list param whose values the planner chose from a range, and may refine."""
@@ -66,7 +66,9 @@ def read_values(card: ToolCard, text: str, tokens: Sequence[Token]) -> Values:
     for reader in READERS:
         for name, (value, used) in reader(card, text, tokens, consumed).items():
             if name not in values.params:
-                values.params[name] = value
+                several = isinstance(value, Several) and len(value) > 1
+                values.sweep = (name, tuple(value)) if several else values.sweep
+                values.params[name] = value[0] if isinstance(value, Several) else value
                 values.said[name] = " ".join(t.text for t in used)
                 consumed |= {t.index for t in used}
                 anchors |= {t.index for t in used}

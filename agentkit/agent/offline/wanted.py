@@ -24,7 +24,7 @@ def wanted_claims(request: Request, looks: Sequence[Look]) -> list[dict[str, Any
     if request.intent in ("claim", "equivalence"):
         return _stated(request, looks)
     if request.intent == "compare":
-        return _compared(request, looks) or _suggested(request, looks)
+        return _compared(request, looks) or _stated(request, looks)
     return _suggested(request, looks)
 
 

@@ -152,3 +152,17 @@ def test_a_control_of_the_same_strength_is_not_mistaken_for_the_attack(installed
 def test_a_refused_first_look_ends_the_exploration(installed: Any) -> None:
     request = request_of(DOSE, installed)
     assert next_look(request, [Look(request.params, 8, None)]) is None
+
+
+def test_two_values_of_one_option_are_looked_at_one_after_the_other_and_each_gets_a_claim(
+    installed: Any,
+) -> None:
+    request = request_of("compare pgd and fgsm attack at eps 0.1", installed)
+    world = World(lambda p: {"chance": -0.8, f"{p['kind']}=0.1": -0.3}, sd=0.05, metric="accuracy")
+    looks = explored(request, world)
+    assert [look.params["kind"] for look in looks] == ["pgd", "fgsm"]
+    claims = wanted_claims(request, looks)
+    assert [(c["condition"], c["params"]["kind"]) for c in claims] == [
+        ("pgd=0.1", "pgd"),
+        ("fgsm=0.1", "fgsm"),
+    ]
