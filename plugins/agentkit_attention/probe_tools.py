@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 import agentkit
-from agentkit import Context, Measurements, Metric, Unit
+from agentkit import Context, Metric, Unit
+
+if TYPE_CHECKING:
+    from agentkit import Measurements  # noqa: TC004 - an annotation only: importing it would load numpy
 
 
 class ProbeLayers(agentkit.Params):
