@@ -148,7 +148,11 @@ def _filled(
             {**values.params, "sweep": list(values.sweep[1]) if values.sweep else []}
         ),
         usual_values=_condition_words(
-            {p.name: p.default for p in card.params if p.values and len(p.path) == 1}
+            {
+                p.name: p.default
+                for p in card.params
+                if p.values and len(p.path) == 1 and p.name not in values.params
+            }
         ),
         units_said=values.units is not None,
         text=text,
