@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agentkit.types import BASELINE
+from agentkit import BASELINE
 from agentkit_gene.simulation import philox
 from agentkit_gene.simulation.kernels import LangevinStep, LeapStep
 from agentkit_gene.simulation.model import PROTEIN, SPLICE_RATIO, SPLICED, Model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agentkit.types import BASELINE
+from agentkit import BASELINE
 from agentkit_gene.simulation.distances import Cloud
 from agentkit_gene.simulation.engine import Plan, simulate
 from agentkit_gene.simulation.errors import TooLargeError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agentkit.types import BASELINE
+from agentkit import BASELINE
 from agentkit_gene.simulation.errors import BadNetworkError, BadPerturbationError, NoSteadyStateError
 from agentkit_gene.simulation.perturbation import Effect, Perturbation, effect_of
 from agentkit_gene.simulation.program import Floats, Program, build_program
