@@ -16,7 +16,7 @@ from agentkit.canon import sha256_of
 from agentkit.errors import LedgerError, unknown
 from agentkit.ledger import models
 from agentkit.ledger.clock import now
-from agentkit.ledger.prepared import insert
+from agentkit.ledger.prepared import Prepared, insert
 from agentkit.ledger.runs import next_id
 
 if TYPE_CHECKING:
@@ -37,6 +37,18 @@ CAMPAIGN = models.table(models.CampaignTable)
 
 _INSERT_MESSAGE, _INSERT_TURN, _INSERT_TURN_END = insert(MESSAGE), insert(TURN), insert(TURN_END)
 _INSERT_CALL, _INSERT_CALL_END, _INSERT_SPEND = insert(TOOL_CALL), insert(TOOL_CALL_END), insert(SPEND)
+_HAS_MESSAGE = Prepared(sa.select(MESSAGE.c.hash).where(MESSAGE.c.hash == sa.bindparam("hash")))
+_LAST_ORDINAL = Prepared(
+    sa.select(sa.func.max(TURN.c.ordinal)).where(TURN.c.session == sa.bindparam("session"))
+)
+_CALL_ID = Prepared(
+    sa.select(TOOL_CALL.c.id).where(
+        TOOL_CALL.c.session == sa.bindparam("session"), TOOL_CALL.c.call_id == sa.bindparam("call_id")
+    )
+)
+_HAS_END = Prepared(
+    sa.select(TOOL_CALL_END.c.tool_call).where(TOOL_CALL_END.c.tool_call == sa.bindparam("tool_call"))
+)
 ERROR_CHARACTERS = 300
 
 
@@ -142,10 +154,11 @@ class Session:
         with self._store.write() as connection:
             self._add(connection, chain)
             id = next_id(connection, TURN)
-            count = sa.select(sa.func.count()).select_from(TURN).where(TURN.c.session == self.id)
-            row = {"id": id, "session": self.id, "ordinal": connection.execute(count).scalar_one() + 1}
+            last = _LAST_ORDINAL(connection, {"session": self.id}).scalar_one() or 0
+            row = {"id": id, "session": self.id, "ordinal": last + 1}
             row |= {"request_tip": chain[-1][0], "model": model, "begun_at": now()}
             _INSERT_TURN(connection, row)
+        self._known |= {hash for hash, _ in chain}
         return id
 
     def end_turn(
@@ -161,19 +174,16 @@ class Session:
             }
             _INSERT_TURN_END(connection, {"turn": turn, "tip": tip, **values, "ended_at": now()})
             self._spend(connection, spent)
+        self._known |= {tip} if tip else set()
         return tip or request_tip
 
     def _add(self, connection: sa.Connection, chain: Sequence[tuple[str, Message | None]]) -> None:
         """Insert the messages of a chain that are not there yet; content that is there already costs nothing."""
-        fresh = [(i, hash) for i, (hash, _) in enumerate(chain) if hash not in self._known]
-        hashes = [hash for _, hash in fresh]
-        there = set(connection.execute(sa.select(MESSAGE.c.hash).where(MESSAGE.c.hash.in_(hashes))).scalars())
-        for i, hash in fresh:
-            message = chain[i][1]
-            if message is not None and hash not in there:
+        for i, (hash, message) in enumerate(chain):
+            if hash in self._known or message is None:
+                continue
+            if _HAS_MESSAGE(connection, {"hash": hash}).first() is None:
                 _INSERT_MESSAGE(connection, _message_row(hash, chain[i - 1][0] if i else None, message))
-                there.add(hash)
-        self._known |= there
 
     def turns(self) -> list[Turn]:
         """All turns, oldest first."""
@@ -240,11 +250,8 @@ class Session:
         reason: str = "",
     ) -> int:
         """Write down a decided call before anything runs; a call that is there keeps its decision. Returns its id."""
-        known = sa.select(TOOL_CALL.c.id).where(
-            TOOL_CALL.c.session == self.id, TOOL_CALL.c.call_id == call_id
-        )
         with self._store.write() as connection:
-            if (found := connection.execute(known).scalar_one_or_none()) is not None:
+            if (found := _CALL_ID(connection, {"session": self.id, "call_id": call_id}).scalar()) is not None:
                 return int(found)
             id = next_id(connection, TOOL_CALL)
             row = {"id": id, "session": self.id, "turn": turn, "call_id": call_id, "tool": tool}
@@ -266,8 +273,7 @@ class Session:
         """Write down how a call ended; one that ended before keeps its first end."""
         with self._store.write() as connection:
             self._spend(connection, spent)
-            known = sa.select(TOOL_CALL_END.c.tool_call).where(TOOL_CALL_END.c.tool_call == call)
-            if connection.execute(known).first() is None:
+            if _HAS_END(connection, {"tool_call": call}).first() is None:
                 row = {"tool_call": call, "status": status, "run": run, "content_sha256": content_sha256}
                 _INSERT_CALL_END(connection, row | {"latency_ms": latency_ms, "ended_at": now()})
 
