@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware.types import AgentMiddleware
@@ -59,7 +60,8 @@ class Recorder(AgentMiddleware[Any, Any, Any]):
         decided = self._session.calls().get(id) if policy == "ask" else None
         runs = args if decided is None or decided.edited is None else decided.edited
         sha256 = binding(self._toolbox, name, runs) if policy == "ask" else _args_sha256(name, args)
-        row = self._session.begin_call(
+        begin = partial(
+            self._session.begin_call,
             id,
             name,
             clean(args),
@@ -68,19 +70,19 @@ class Recorder(AgentMiddleware[Any, Any, Any]):
             decision="auto" if policy == "auto" else "rejected",
             reason="" if policy == "auto" else f"approval policy: {policy}",
         )
+        # the toolbox writes an automatic call down before it starts; this row then joins the one of its end
+        row = begin if policy == "auto" else begin()
         began = time.perf_counter()
         if refused := _refused(policy, name, decided, sha256):
             return self._ended(row, began, _error(call, refused))
         if self._loops(request.state, name, args):
             return self._ended(row, began, _error(call, REMINDER.format(n=SAME_ANSWERS)))
-        message = self._run(request, handler, row, began)
+        message = self._run(request, handler)
         if decided is not None and decided.edited is not None:
             message = _with_edit(message, decided.edited)
         return self._ended(row, began, message)
 
-    def _run(
-        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any], row: int, began: float
-    ) -> Any:
+    def _run(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
         try:
             return handler(request)
         except (GraphBubbleUp, BudgetError):
@@ -88,11 +90,11 @@ class Recorder(AgentMiddleware[Any, Any, Any]):
         except Exception as error:  # noqa: BLE001 - whatever a tool raises must not end the conversation
             return _error(request.tool_call, f"{type(error).__name__}: {error}")
 
-    def _ended(self, row: int, began: float, message: Any) -> Any:
+    def _ended(self, row: int | Callable[[], int], began: float, message: Any) -> Any:
         if isinstance(message, ToolMessage):
-            with self._lock:
+            with self._lock, self._session.one_write():
                 self._session.end_call(
-                    row,
+                    row() if callable(row) else row,
                     "error" if message.status == "error" else "ok",
                     hashlib.sha256(str(message.content).encode()).hexdigest(),
                     run=_run_of(message),

@@ -7,6 +7,7 @@ a killed process leaves is therefore a turn without an end, or a call without an
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from agentkit.ledger.prepared import Prepared, insert
 from agentkit.ledger.runs import next_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agentkit.ledger.campaign import Campaign
     from agentkit.ledger.store import Store
@@ -141,6 +142,12 @@ class Session:
         query = sa.select(ENVIRONMENT.c.content_json).where(ENVIRONMENT.c.sha256 == sha256)
         with self._store.read() as connection:
             return json.loads(connection.execute(query).scalar_one())
+
+    @contextmanager
+    def one_write(self) -> Iterator[None]:
+        """What is written inside is kept together, by one commit."""
+        with self._store.write():
+            yield
 
     # ---- turns
 
