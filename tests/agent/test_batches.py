@@ -8,7 +8,9 @@ from agentkit.agent.batches import OpenClaim, Step, is_futile, next_step
 
 
 def claim(ref: str, **changes) -> OpenClaim:
-    return OpenClaim(**{"ref": ref, "direction": "less", "null": 0.0, "sesoi": 0.1, "max_units": 200, **changes})
+    return OpenClaim(
+        **{"ref": ref, "direction": "less", "null": 0.0, "sesoi": 0.1, "max_units": 200, **changes}
+    )
 
 
 def status(units: int, **changes) -> dict:
