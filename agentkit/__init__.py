@@ -15,7 +15,7 @@ from agentkit.tools import Context, Params, TargetLoader, Tool, target, tool
 from agentkit.types import BASELINE, Metric, Resources, Unit
 
 if TYPE_CHECKING:
-    from agentkit.lab import Lab, lab
+    from agentkit.laboratory import Lab, lab
     from agentkit.measurements import Measurements
 
 __version__ = "0.1.0"
@@ -40,9 +40,9 @@ __all__ = [
 ]
 
 _LAZY = {  # heavy ones load on first use, so that `agentkit --help` and plugin imports stay quick
-    "Lab": "agentkit.lab",
+    "Lab": "agentkit.laboratory",
     "Measurements": "agentkit.measurements",
-    "lab": "agentkit.lab",
+    "lab": "agentkit.laboratory",
 }
 
 

@@ -42,7 +42,7 @@ def agentkit_register_tools(register):
 @contextmanager
 def tiny_lab() -> Iterator[Any]:
     """A lab on a scratch store with one tool, worked inline."""
-    from agentkit.lab import Lab
+    from agentkit.laboratory import Lab
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "tiny_bench_plugin.py").write_text(textwrap.dedent(PLUGIN))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agentkit.lab import Lab
+from agentkit.laboratory import Lab
 from agentkit_gene.simulation.conditions import swept
 from agentkit_gene.simulation.model import build_model
 from agentkit_gene.simulation.moments import moments_of

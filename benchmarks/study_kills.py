@@ -61,7 +61,7 @@ workers: local:2
 DRIVER = """
 import json, sys
 from pathlib import Path
-from agentkit.lab import Lab
+from agentkit.laboratory import Lab
 from agentkit.study import load_study
 file = load_study("study.yaml")
 with Lab(f"sqlite:///{sys.argv[1]}", workers=file.study.workers, modules=["kills_plugin"]) as lab:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agentkit.agent.toolbox import Toolbox
     from agentkit.tools import Tool
 
-MOST_BOUND_TOOLS = 24
+MOST_BOUND_TOOLS = 64
 
 
 def run_goal(model: BaseChatModel, toolbox: Toolbox, goal: str, system_prompt: str) -> str:

@@ -26,7 +26,7 @@ def run_study(
     file = load_study(study)
     overrides = {"store": store, "workers": workers, "report": report}
     plan = file.study.model_copy(update={k: v for k, v in overrides.items() if v is not None})
-    from agentkit.lab import Lab
+    from agentkit.laboratory import Lab
     from agentkit.report import render_table
 
     with (

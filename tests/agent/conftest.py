@@ -37,7 +37,7 @@ def agentkit_register_tools(register):
 
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
-    from agentkit.lab import Lab
+    from agentkit.laboratory import Lab
 
     (tmp_path / "tiny_plugin.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(str(tmp_path))

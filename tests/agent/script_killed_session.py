@@ -15,7 +15,7 @@ def main(folder: Path, url: str, session: str, delay_s: float) -> None:
 
     from agentkit.agent.approvals import Approval
     from agentkit.agent.session import Options, PlannerSession
-    from agentkit.lab import Lab
+    from agentkit.laboratory import Lab
     from agentkit.study import ApprovalSection
 
     def approve(request):

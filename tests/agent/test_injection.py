@@ -53,7 +53,7 @@ STUDY = "goal: x\ntools: [tiny.echo]\nbudget: {runs: 200}"
 
 @pytest.fixture
 def hostile_lab(tmp_path, monkeypatch):
-    from agentkit.lab import Lab
+    from agentkit.laboratory import Lab
 
     for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "AGENTKIT_CANARY"):
         monkeypatch.setenv(name, CANARY)

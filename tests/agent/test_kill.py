@@ -46,7 +46,7 @@ ROOT = Path(__file__).parents[2]
 
 def killed_then_resumed(folder: Path, name: str, delay_s: float) -> tuple[int, dict]:
     """Start a session, kill it `delay_s` after the approval, resume it here; exit code and what the store holds."""
-    from agentkit.lab import Lab
+    from agentkit.laboratory import Lab
 
     (folder / "tiny_plugin.py").write_text(COUNTED)
     asked = []

@@ -24,7 +24,7 @@ FLOORS = [
     ("F4", {"ledger"}),
     ("F5", {"agent", "report"}),
     ("F6", {"testing"}),
-    ("F7", {"lab"}),
+    ("F7", {"laboratory"}),
     ("F8", {"cli", "web", "mcp"}),
 ]
 HEIGHT = {name: height for height, (_, names) in enumerate(FLOORS) for name in names}
@@ -119,9 +119,9 @@ def imports_of_plugin(path: Path) -> list[tuple[int, str]]:
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [
-        ("import agentkit.lab", ["agentkit.lab"]),
-        ("from agentkit import lab", ["agentkit.lab"]),
-        ("from agentkit.lab import Lab", ["agentkit.lab.Lab"]),
+        ("import agentkit.laboratory", ["agentkit.laboratory"]),
+        ("from agentkit import laboratory", ["agentkit.laboratory"]),
+        ("from agentkit.laboratory import Lab", ["agentkit.laboratory.Lab"]),
         ("def f():\n    from agentkit.cli import main", ["agentkit.cli.main"]),
         ("from ..cli import main", ["agentkit.cli.main"]),
     ],

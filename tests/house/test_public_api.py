@@ -23,6 +23,13 @@ def test_the_public_names_are_these_sorted_importable_and_documented():
         assert name == "BASELINE" or found.__doc__, f"{name} has no docstring"
 
 
+def test_the_function_that_opens_a_lab_stays_a_function_after_its_module_was_imported():
+    import agentkit.laboratory
+
+    assert agentkit.lab is agentkit.laboratory.lab
+    assert callable(agentkit.lab)
+
+
 def test_a_shipped_prompt_never_changes():
     """After adding a version: PYTHONPATH=. python -m tests.house.test_public_api rewrites the lock."""
     assert {key: p.sha256 for key, p in prompts().items()} == json.loads(PROMPT_LOCK.read_text())

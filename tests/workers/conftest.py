@@ -178,9 +178,9 @@ CLAIMS = [
 
 def run_study(folder, workers, on_event=lambda event: None, seconds=0.0):
     """Verdicts, and every measurement, of a small campaign on these workers."""
-    import agentkit.lab
+    import agentkit
 
-    with agentkit.lab.lab(folder / "lab.db", workers=workers, modules=[MODULE], on_event=on_event) as lab:
+    with agentkit.lab(folder / "lab.db", workers=workers, modules=[MODULE], on_event=on_event) as lab:
         campaign = lab.campaign("same", max_hypotheses=4, seed=7)
         lab.explore("doses", units=7, campaign=campaign, seconds=seconds)
         for claim in CLAIMS:
