@@ -179,8 +179,9 @@ def alive_nodes() -> list[Node]:
     """The nodes that Ray believes to be alive; a killed one may still be among them for some seconds."""
     import ray
 
+    list_nodes: Any = ray.nodes  # Ray ships no type for it
     try:
-        nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray ships no type for it
+        nodes = list_nodes()
     except Exception as error:
         raise WorkerError(
             f"the Ray cluster does not answer ({_first_line(error)}); resume when it is back"
