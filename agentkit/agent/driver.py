@@ -82,18 +82,7 @@ class Driver:
         self._plugins.after_run({"run": run.ref, "tool": run.tool, "phase": run.phase}, _table_of(run))
 
     def _jobs(self, run: Run, tool: Tool, units: Sequence[Unit], *, one_by_one: bool) -> Sequence[JobSpec]:
-        whole = JobSpec(
-            plugin=run.plugin,
-            tool=run.tool,
-            version=run.tool_version,
-            source_sha256=run.source_sha256,
-            params=run.params,
-            units=tuple(units),
-            conditions=None if run.conditions is None else tuple(run.conditions),
-            targets=run.targets,
-            resources=tool.resources,
-            run=run.ref,
-        )
+        whole = job_of(run, tool, units)
         if one_by_one:
             return [whole.only([u]) for u in units]
         return plan_shards(
@@ -232,6 +221,22 @@ class _Attempt:
             self._executor.cancel(job_id, hard=True)
         cancelled = isinstance(error, KeyboardInterrupt)
         self._run.end_attempt(self._fence, "cancelled" if cancelled else "error", str(error)[:500])
+
+
+def job_of(run: Run, tool: Tool, units: Sequence[Unit]) -> JobSpec:
+    """The job that measures some units of a run, from the run's own row."""
+    return JobSpec(
+        plugin=run.plugin,
+        tool=run.tool,
+        version=run.tool_version,
+        source_sha256=run.source_sha256,
+        params=run.params,
+        units=tuple(units),
+        conditions=None if run.conditions is None else tuple(run.conditions),
+        targets=run.targets,
+        resources=tool.resources,
+        run=run.ref,
+    )
 
 
 def _table_of(run: Run) -> Measurements | None:

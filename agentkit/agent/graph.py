@@ -14,26 +14,12 @@ from agentkit.agent.names import check_wire_names, to_wire
 from agentkit.errors import AgentkitError
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
     from langchain_core.tools import BaseTool
 
     from agentkit.agent.toolbox import Toolbox
     from agentkit.tools import Tool
 
 MOST_BOUND_TOOLS = 64
-
-
-def run_goal(model: BaseChatModel, toolbox: Toolbox, goal: str, system_prompt: str) -> str:
-    """Let the planner work on one goal, or go on with it where the record ends; returns its closing words.
-
-    Raises:
-        AgentkitError: a budget that is spent, or what a tool refused in a way the planner cannot mend.
-        PlannerError: when the planner does not end.
-    """
-    from agentkit.agent.session import PlannerSession
-
-    session = PlannerSession(model, toolbox, system_prompt)
-    return session.resume() if session.messages() else session.send(goal)
 
 
 def langchain_tools(toolbox: Toolbox) -> list[BaseTool]:

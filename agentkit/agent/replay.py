@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agentkit.agent.driver import job_of
 from agentkit.errors import SpecError, WorkerError
 from agentkit.measurements import Measurements
-from agentkit.workers import JobSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,19 +71,7 @@ def _same_tool(plugins: Plugins, spec: Any) -> Tool:
 
 
 def _measure(run: Run, tool: Tool, units: Sequence[Unit], executor: Executor) -> Measurements:
-    job = JobSpec(
-        plugin=run.plugin,
-        tool=run.tool,
-        version=run.tool_version,
-        source_sha256=run.source_sha256,
-        params=run.params,
-        units=tuple(units),
-        conditions=None if run.conditions is None else tuple(run.conditions),
-        targets=run.targets,
-        resources=tool.resources,
-        run=f"replay {run.ref}",
-    )
-    executor.submit(job)
+    executor.submit(job_of(run, tool, units))
     tables: list[Measurements] = []
     while True:
         for event in executor.events(0.5):

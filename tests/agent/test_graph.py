@@ -8,9 +8,14 @@ import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 
-from agentkit.agent.graph import langchain_tools, run_goal
+from agentkit.agent.graph import langchain_tools
 from agentkit.agent.names import check_wire_names, from_wire, to_wire
+from agentkit.agent.session import PlannerSession
 from agentkit.errors import BudgetError, PlannerError
+
+
+def run_goal(model, toolbox, goal: str, system_prompt: str) -> str:
+    return PlannerSession(model, toolbox, system_prompt).send(goal)
 
 
 class Scripted(GenericFakeChatModel):
