@@ -18,7 +18,7 @@ from agentkit.plugins import load_plugins
 from agentkit.prompts import prompt
 from agentkit.report import verdict_table, write_report
 from agentkit.study import BudgetSection, Study, StudyFile, load_study
-from agentkit.workers import WorkersConfig, open_executor
+from agentkit.workers import StatusFile, WorkersConfig, open_executor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +76,8 @@ class Lab:
         self._on_event = on_event
         self._executor: Executor | None = None
         self.ledger = Ledger(_with_folder(store))
-        self.artifacts = (self.ledger.store.path or Path("agentkit.db")).with_suffix(".artifacts")
+        self.artifacts = artifacts_folder(self.ledger.store.path)
+        self._status = StatusFile(self.artifacts)
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +90,7 @@ class Lab:
         if self._executor is not None:
             self._executor.close()
             self._executor = None
+            self._status.remove()
         self.ledger.close()
 
     def campaign(
@@ -254,7 +256,8 @@ class Lab:
                 self._open_executor(),
                 self.plugins,
                 on_event=self._on_event,
-                account=Account(budget, per_tool=budget.per_tool if budget else None, warn=self._notify),
+                account=_account(budget, self._notify),
+                status=self._status,
             ),
             report=report,
             session=session,
@@ -356,6 +359,17 @@ def replay(store: str | Path, session: str) -> Replayed:
 def lab(store: str | Path = "sqlite:///agentkit.db", **options: Any) -> Lab:
     """Open a lab: `with agentkit.lab("sqlite:///lab.db", workers="local:2") as lab: …`. See `Lab` for options."""
     return Lab(store, **options)
+
+
+def artifacts_folder(store: Path | None) -> Path:
+    """Where the files of a ledger lie, and what its drivers show of themselves; None: a database server."""
+    return (store or Path("agentkit.db")).with_suffix(".artifacts")
+
+
+def _account(budget: BudgetSection | None, warn: Callable[[str], None]) -> Account:
+    if budget is None:
+        return Account(warn=warn)
+    return Account(budget, per_tool=budget.per_tool, campaign=budget.campaign, warn=warn)
 
 
 def _workers_config(workers: str | Mapping[str, Any]) -> WorkersConfig:

@@ -72,9 +72,13 @@ class Budget(Frozen):
 
 
 class BudgetSection(Budget):
-    """The study's caps, and narrower ones for single tools (runs, seconds and gpu_seconds are spent by tools)."""
+    """Caps of this session, narrower ones for single tools, and wider ones for all sessions of the campaign.
+
+    Tools spend runs, seconds and gpu_seconds; models spend usd and tokens.
+    """
 
     per_tool: dict[str, Budget] = Field(default_factory=dict)
+    campaign: Budget = Budget()
 
 
 Mode = Literal["auto", "ask", "deny"]
@@ -93,6 +97,8 @@ class ApprovalSection(Frozen):
     tools: dict[str, Mode] = Field(default_factory=dict)
     units_over: Annotated[int, Field(ge=0)] | None = None
     gpu_seconds_over: Annotated[float, Field(ge=0)] | None = None
+    usd_over: Annotated[float, Field(ge=0)] | None = None
+    """Once the session's models have cost more than this, each further call is asked about."""
 
     def of(self, call: str) -> Mode:
         """What is said about a call by its name, such as `register`."""

@@ -52,7 +52,8 @@ def mode(policy: ApprovalSection, toolbox: Toolbox, name: str, args: Mapping[str
 def may_ask(policy: ApprovalSection) -> bool:
     """Whether any call could need somebody's word."""
     named = [*(policy.of(call) for call in calls.CALLS), *policy.tools.values()]
-    return "ask" in named or policy.units_over is not None or policy.gpu_seconds_over is not None
+    over = (policy.units_over, policy.gpu_seconds_over, policy.usd_over)
+    return "ask" in named or any(limit is not None for limit in over)
 
 
 def binding(toolbox: Toolbox, name: str, args: Mapping[str, Any]) -> str:
@@ -88,6 +89,8 @@ def _tool_of(toolbox: Toolbox, name: str, args: Mapping[str, Any]) -> str:
 
 
 def _is_large(policy: ApprovalSection, toolbox: Toolbox, tool: str, args: Mapping[str, Any]) -> bool:
+    if policy.usd_over is not None and toolbox.account.spent("usd") > policy.usd_over:
+        return True
     units = args.get("units", 8)
     if tool not in toolbox.plugins.tools or not isinstance(units, int):
         return False

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 CURRENCIES = ("usd", "tokens", "runs", "seconds", "gpu_seconds")
 WARN_AT = 0.8
+SESSION, CAMPAIGN = "", ":campaign"
+"""Scopes of a cap that are no tool's name; any other scope is a tool."""
+_KEYS = {SESSION: "", CAMPAIGN: "campaign."}
+_BY = {SESSION: "", CAMPAIGN: " by the campaign"}
 
 
 class Account:
@@ -22,6 +26,7 @@ class Account:
     Args:
         budget: caps of the session.
         per_tool: narrower caps by tool; a tool's steps count against both.
+        campaign: caps of the whole campaign; what its other sessions spent is handed in by `carry`.
         warn: receives one line when four fifths of a cap are gone.
     """
 
@@ -30,9 +35,10 @@ class Account:
         budget: Budget | None = None,
         *,
         per_tool: Mapping[str, Budget] | None = None,
+        campaign: Budget | None = None,
         warn: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._caps: dict[str, Budget] = {"": budget or Budget(), **(per_tool or {})}
+        self._caps = {SESSION: budget or Budget(), CAMPAIGN: campaign or Budget(), **(per_tool or {})}
         self._spent: dict[tuple[str, str], float] = defaultdict(float)
         self._reserved: dict[tuple[str, str], float] = defaultdict(float)
         self._closed: dict[str, str] = {}
@@ -44,18 +50,37 @@ class Account:
     @property
     def budget(self) -> Budget:
         """Caps of the session."""
-        return self._caps[""]
+        return self._caps[SESSION]
 
-    def spent(self, currency: str, tool: str = "") -> float:
-        """What the session (or one tool of it) has spent of a currency."""
+    def caps(self, scope: str) -> bool:
+        """Whether anything is capped in a scope."""
+        return any(
+            v is not None
+            for v in (self._caps.get(scope) or Budget()).model_dump(include=set(CURRENCIES)).values()
+        )
+
+    def spent(self, currency: str, scope: str = SESSION) -> float:
+        """What the session, the campaign (`CAMPAIGN`) or one tool has spent of a currency."""
         with self._lock:
-            return self._spent[tool, currency]
+            return self._spent[scope, currency]
 
-    def carry(self, spent: Mapping[str, float]) -> None:
-        """Count what earlier processes of the same session have spent, by currency."""
+    def by_tool(self) -> dict[str, dict[str, float]]:
+        """What each tool has spent in this session, by currency."""
+        found: dict[str, dict[str, float]] = defaultdict(dict)
+        with self._lock:
+            for (scope, currency), amount in self._spent.items():
+                if scope not in (SESSION, CAMPAIGN) and amount:
+                    found[scope][currency] = amount
+        return dict(found)
+
+    def carry(self, spent: Mapping[str, float], scope: str = SESSION) -> None:
+        """Count what earlier processes have spent, by currency.
+
+        Several records may tell of the same spending; the largest of them counts, never their sum.
+        """
         with self._lock:
             for currency, amount in spent.items():
-                self._spent["", currency] += amount
+                self._spent[scope, currency] = max(self._spent[scope, currency], amount)
 
     def reserve(self, tool: str = "", **estimate: float) -> Reservation:
         """Set amounts aside for one step; settle what it returns when the step has ended.
@@ -111,17 +136,17 @@ class Account:
             self._warn(line)
 
     def _scopes(self, tool: str) -> list[str]:
-        return ["", tool] if tool and tool in self._caps else [""]
+        return [SESSION, CAMPAIGN, tool] if tool else [SESSION, CAMPAIGN]
 
     def _check(self, scope: str, currency: str, amount: float) -> None:
-        cap = getattr(self._caps[scope], currency)
+        cap = self._cap(scope, currency)
         if cap is None:
             return
         if currency in self._closed:
             raise BudgetError(f"budget: {self._closed[currency]}")
         spent, waiting = self._spent[scope, currency], self._reserved[scope, currency]
         if spent + waiting + amount > cap or spent + waiting >= cap:
-            key = f"budget.per_tool.{scope}.{currency}" if scope else f"budget.{currency}"
+            key = f"budget.{_KEYS.get(scope, f'per_tool.{scope}.')}{currency}"
             more = f", {waiting:.6g} are set aside" if waiting else ""
             need = f"; the next step may take {amount:.6g}" if amount and spent + waiting < cap else ""
             raise BudgetError(
@@ -129,11 +154,16 @@ class Account:
             )
 
     def _near(self, scope: str, currency: str) -> list[str]:
-        cap, spent = getattr(self._caps[scope], currency), self._spent[scope, currency]
+        cap, spent = self._cap(scope, currency), self._spent[scope, currency]
         if cap is None or spent < WARN_AT * cap or (scope, currency) in self._warned:
             return []
         self._warned.add((scope, currency))
-        return [f"budget   {spent:.6g} of {cap:g} {currency} are spent{f' by {scope}' if scope else ''}"]
+        return [f"budget   {spent:.6g} of {cap:g} {currency} are spent{_BY.get(scope, f' by {scope}')}"]
+
+    def _cap(self, scope: str, currency: str) -> float | None:
+        budget = self._caps.get(scope)
+        cap: float | None = None if budget is None else getattr(budget, currency)
+        return cap
 
 
 class Reservation:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware, ModelFallbackMiddleware
+from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
 
 from agentkit.agent.approvals import Approval, ApprovalRequest, binding, may_ask, mode
+from agentkit.agent.fallback import ModelFallback
 from agentkit.agent.graph import langchain_tools
 from agentkit.agent.messages import Chain, clean, restored
 from agentkit.agent.names import from_wire
@@ -145,7 +146,7 @@ class PlannerSession:
     def _middleware(self, model: BaseChatModel) -> list[Any]:
         layers: list[Any] = []
         if self.options.fallbacks:
-            layers.append(ModelFallbackMiddleware(*self.options.fallbacks))
+            layers.append(ModelFallback(*self.options.fallbacks))
         if any(m._llm_type == "anthropic-chat" for m in (model, *self.options.fallbacks)):
             from langchain_anthropic.middleware import AnthropicPromptCachingMiddleware
 

@@ -8,6 +8,7 @@ killed anywhere continues as if nothing had happened.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ from agentkit.agent.answers import (
     plan_answer,
     status_answer,
 )
+from agentkit.agent.budget import CAMPAIGN, SESSION
 from agentkit.errors import ParamError, SpecError, ToolError, near_names, unknown
 from agentkit.ledger import Spec
+from agentkit.ledger.counts import count_runs, nth_run, spent_on_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from agentkit.types import Frozen
 
 Answer = dict[str, Any]
+Spending = dict[str, dict[str, float]]
 PROBE_UNITS = 2
 """Units explored before a claim about conditions that nobody has explored yet: they name the conditions."""
 
@@ -80,6 +84,7 @@ class Toolbox:
         self._lock = threading.Lock()
         self._started = {c["call_id"]: c for c in campaign.decisions("call_started")}
         self._answered = {c["call_id"]: c for c in campaign.decisions("call_answered")}
+        self._carry_spending()
 
     @property
     def tool_names(self) -> list[str]:
@@ -105,9 +110,18 @@ class Toolbox:
             if key in self._answered:
                 return self._recorded(key, name, request)
             self._begin(key, name, request)
-            answer: Answer = getattr(self, f"_{name}")(request, key)
-            self._record("call_answered", {"call_id": key, "name": name, "answer": answer})
-            self._answered[key] = {"answer": answer, "name": name}
+            before = self.account.by_tool()
+            try:
+                answer: Answer = getattr(self, f"_{name}")(request, key)
+            except BaseException as error:
+                if spent := self._spent_since(before):
+                    self._record(
+                        "call_failed", {"call_id": key, "error": type(error).__name__, "spent": spent}
+                    )
+                raise
+            content = {"call_id": key, "name": name, "answer": answer, "spent": self._spent_since(before)}
+            self._record("call_answered", content)
+            self._answered[key] = content
             return answer
 
     def answered(self, call_id: str) -> Answer | None:
@@ -117,23 +131,53 @@ class Toolbox:
         return None if known is None else known["answer"]
 
     def _recorded(self, key: str, name: str, request: Frozen) -> Answer:
-        began = self._started[key]
-        if (began["name"], began["args"]) != (name, request.model_dump(mode="json")):
-            raise ParamError(f"call {key} was recorded with other arguments; start a new session")
+        self._refuse_other(key, name, request)
         answer: Answer = self._answered[key]["answer"]
         return answer
 
+    def _refuse_other(self, key: str, name: str, request: Frozen) -> None:
+        """An id stands for one call for ever: also one that was begun and not answered."""
+        began = self._started[key]
+        if (began["name"], began["args"]) != (name, request.model_dump(mode="json")):
+            raise ParamError(f"call {key} was recorded with other arguments; start a new session")
+
     def _begin(self, key: str, name: str, request: Frozen) -> None:
         if key in self._started:
+            self._refuse_other(key, name, request)
             return
         began = {
             "call_id": key,
             "name": name,
             "args": request.model_dump(mode="json"),
-            "runs_before": len(self.campaign.runs()),
+            "runs_before": count_runs(self.campaign),
         }
         self._record("call_started", began)
         self._started[key] = began
+
+    def _spent_since(self, before: Spending) -> Spending:
+        """What this very call has spent, by tool and currency: calls of a toolbox are done one at a time."""
+        found: Spending = {}
+        for tool, amounts in self.account.by_tool().items():
+            rise = {c: a - before.get(tool, {}).get(c, 0.0) for c, a in amounts.items()}
+            if any(rise.values()):
+                found[tool] = {c: a for c, a in rise.items() if a}
+        return found
+
+    def _carry_spending(self) -> None:
+        """Count what calls of this session, and of the whole campaign where it is capped, have spent before."""
+        totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        for call in [*self._answered.values(), *self.campaign.decisions("call_failed")]:
+            own = call["call_id"].startswith(f"{self.session}/")
+            for tool, amounts in call.get("spent", {}).items():
+                for currency, amount in amounts.items():
+                    totals[CAMPAIGN][currency] += amount
+                    if own:
+                        totals[SESSION][currency] += amount
+                        totals[tool][currency] += amount
+        if self.account.caps(CAMPAIGN):
+            totals[CAMPAIGN] |= {**spent_on_models(self.campaign), "runs": count_runs(self.campaign)}
+        for scope, amounts in totals.items():
+            self.account.carry(amounts, scope)
 
     def _record(self, kind: str, content: Answer) -> None:
         self.campaign.decide("planner", kind, content)
@@ -150,7 +194,11 @@ class Toolbox:
         params = self._checked(tool, raw)
         targets = self.plugins.fingerprints(self.plugins.target_uris(params.model_dump(mode="json")))
         run = self._begun_run(key)
-        if run is None:
+        if run is None or (run.phase, run.tool, run.params) != (
+            "explore",
+            tool,
+            params.model_dump(mode="json"),
+        ):
             with self._a_run(tool):
                 run = self.campaign.start_explore(
                     self.plugins,
@@ -203,7 +251,7 @@ class Toolbox:
     def _run_batch(self, request: calls.RunBatchCall, key: str) -> Answer:
         hypothesis = self._hypothesis(request.hypothesis)
         run = self._begun_run(key)
-        if run is None:
+        if run is None or run.hypothesis_id != hypothesis.id:
             with self._a_run(hypothesis.spec.tool):
                 run = self.campaign.start_confirm(
                     hypothesis, request.units, environment=self._driver.environment(hypothesis.spec.tool)
@@ -271,20 +319,18 @@ class Toolbox:
         return whole[-1] if whole else None
 
     def _begun_run(self, key: str) -> Run | None:
-        """The run that this very call had begun before it was cut off."""
-        runs = self.campaign.runs()
-        before = int(self._started[key]["runs_before"])
-        return runs[before] if len(runs) > before else None
+        """The run that was begun first after this call was: its own if it had been cut off, else another call's."""
+        return nth_run(self.campaign, int(self._started[key]["runs_before"]))
 
     @contextmanager
     def _a_run(self, tool: str) -> Iterator[None]:
         """Set one run aside while it is started; a question that was asked before starts none and costs none."""
         reservation = self.account.reserve(tool, runs=1)
-        before = len(self.campaign.runs())
+        before = count_runs(self.campaign)
         try:
             yield
         finally:
-            reservation.settle(tool, runs=len(self.campaign.runs()) - before)
+            reservation.settle(tool, runs=count_runs(self.campaign) - before)
 
 
 def _pilot(explored: Run, spec: Spec) -> NDArray[np.float64] | None:

@@ -45,6 +45,36 @@ def test_a_call_id_with_other_arguments_is_refused(toolbox):
         toolbox.call("1", "explore", {**EXPLORE, "units": 5})
 
 
+def test_a_call_that_was_begun_and_not_answered_is_refused_with_other_arguments(
+    lab, toolbox, campaign, monkeypatch
+):
+    with monkeypatch.context() as cut:
+        cut.setattr("agentkit.agent.toolbox.explore_answer", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            toolbox.call("1", "explore", EXPLORE)
+    again = lab.toolbox(campaign, session="test")
+    with pytest.raises(ParamError, match="other arguments"):
+        again.call("1", "explore", {**EXPLORE, "units": 5})
+    assert again.call("1", "explore", EXPLORE)["run"] == "R1"
+
+
+def test_a_call_that_was_cut_off_never_takes_over_the_run_of_another_call(
+    lab, toolbox, campaign, monkeypatch
+):
+    toolbox.call("1", "explore", EXPLORE)
+    with monkeypatch.context() as cut:  # answered from the ledger, so it begins no run of its own
+        cut.setattr("agentkit.agent.toolbox.explore_answer", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            toolbox.call("2", "explore", EXPLORE)
+    lab.toolbox(campaign, session="other").call("1", "explore", {**EXPLORE, "params": {"by": 0.1}})
+    assert lab.toolbox(campaign, session="test").call("2", "explore", EXPLORE)["run"] == "R1"
+
+
+def test_a_recorded_call_reads_one_row_of_the_campaign_and_not_all_its_runs(toolbox, campaign, monkeypatch):
+    monkeypatch.setattr(type(campaign), "runs", lambda *_: 1 / 0)
+    assert toolbox.call("1", "explore", EXPLORE)["run"] == "R1"
+
+
 def test_a_batch_that_was_cut_off_before_its_answer_is_not_drawn_twice(lab, toolbox, campaign, monkeypatch):
     ref = toolbox.call("1", "register", CLAIM)["hypothesis"]
     with monkeypatch.context() as cut:
