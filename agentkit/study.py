@@ -93,6 +93,7 @@ class ApprovalSection(Frozen):
     run_batch: Mode | None = None
     stop: Mode | None = None
     status: Mode | None = None
+    query: Mode | None = None
     report: Mode | None = None
     tools: dict[str, Mode] = Field(default_factory=dict)
     units_over: Annotated[int, Field(ge=0)] | None = None

@@ -25,7 +25,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import Field
 
 import agentkit
-from agentkit.agent.graph import describe
+from agentkit.agent.surface import describe
 from agentkit.agent.offline.model import OfflinePlanner
 from agentkit.stats.claims import Claim
 from agentkit.stats.planning import first_guess, log_needed, smallest_effect

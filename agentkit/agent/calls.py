@@ -61,10 +61,17 @@ class StopCall(Frozen):
 
 
 class StatusCall(Frozen):
-    """Read what is recorded: the campaign, one hypothesis, the runs, or the tools."""
+    """Read what is recorded: the campaign, one hypothesis, the runs, the tools, or what is left of the budget."""
 
-    what: Literal["campaign", "hypothesis", "runs", "tools"] = "campaign"
+    what: Literal["campaign", "hypothesis", "runs", "tools", "budget"] = "campaign"
     id: str | None = None
+
+
+class QueryCall(Frozen):
+    """Read the newest rows of one kind from this campaign's record: hypotheses, runs, verdicts or failed units."""
+
+    rows: Literal["hypotheses", "runs", "verdicts", "failures"]
+    limit: Annotated[int, Field(ge=1, le=50, description="how many rows, newest last")] = 10
 
 
 class ReportCall(Frozen):
@@ -77,6 +84,7 @@ CALLS: dict[str, type[Frozen]] = {
     "run_batch": RunBatchCall,
     "stop": StopCall,
     "status": StatusCall,
+    "query": QueryCall,
     "report": ReportCall,
 }
 """Planner-facing names and their argument models; a plugin tool's own name is short for `explore`."""

@@ -9,44 +9,27 @@ from langchain.tools import ToolRuntime  # noqa: TC002 - LangChain reads the ann
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import StructuredTool
 
-from agentkit.agent import calls
-from agentkit.agent.names import check_wire_names, to_wire
+from agentkit.agent.names import to_wire
+from agentkit.agent.surface import offers
 from agentkit.errors import AgentkitError
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
+    from agentkit.agent.surface import Offer
     from agentkit.agent.toolbox import Toolbox
-    from agentkit.tools import Tool
 
 MOST_BOUND_TOOLS = 64
 
 
 def langchain_tools(toolbox: Toolbox) -> list[BaseTool]:
     """One LangChain tool per call and per perturbation tool (explore phase only)."""
-    plugin_tools = [toolbox.plugins.tool(n) for n in toolbox.tool_names][:MOST_BOUND_TOOLS]
-    check_wire_names([*calls.CALLS, *(t.name for t in plugin_tools)])
-    own = [
-        _langchain_tool(toolbox, name, model.__doc__ or "", model.model_json_schema())
-        for name, model in calls.CALLS.items()
-    ]
-    return [*own, *(_langchain_tool(toolbox, t.name, describe(t), _with_units(t)) for t in plugin_tools)]
+    return [_langchain_tool(toolbox, offer) for offer in offers(toolbox, most_tools=MOST_BOUND_TOOLS)]
 
 
-def describe(tool: Tool) -> str:
-    """Docstring and one generated line: everything a planner knows about a tool is here and in its schema."""
-    metrics = "; ".join(str(m) for m in tool.metrics)
-    cost = f" About {tool.seconds_per_unit:g} s/unit." if tool.seconds_per_unit else ""
-    return f"{tool.description}\n\nMetrics: {metrics}.{cost} Explores only; register a claim for evidence."
+def _langchain_tool(toolbox: Toolbox, offer: Offer) -> BaseTool:
+    name = offer.name
 
-
-def _with_units(tool: Tool) -> dict[str, Any]:
-    schema = tool.schema()
-    units = {"type": "integer", "minimum": 1, "maximum": 256, "default": 8}
-    return {**schema, "properties": {**schema.get("properties", {}), "units": units}}
-
-
-def _langchain_tool(toolbox: Toolbox, name: str, description: str, schema: dict[str, Any]) -> BaseTool:
     def answer(runtime: ToolRuntime, **args: Any) -> ToolMessage:
         call_id = str(runtime.tool_call_id)
         try:
@@ -59,5 +42,9 @@ def _langchain_tool(toolbox: Toolbox, name: str, description: str, schema: dict[
         return ToolMessage(content, tool_call_id=call_id, name=to_wire(name), status=status)
 
     return StructuredTool.from_function(
-        answer, name=to_wire(name), description=description, args_schema=schema, infer_schema=False
+        answer,
+        name=to_wire(name),
+        description=offer.description,
+        args_schema=offer.schema,
+        infer_schema=False,
     )

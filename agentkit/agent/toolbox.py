@@ -28,6 +28,7 @@ from agentkit.agent.budget import CAMPAIGN, SESSION
 from agentkit.errors import ParamError, SpecError, ToolError, near_names, unknown
 from agentkit.ledger import Spec
 from agentkit.ledger.counts import count_runs, nth_run, spent_on_models
+from agentkit.ledger.listing import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -286,6 +287,8 @@ class Toolbox:
                         for r in self.campaign.runs()
                     ]
                 }
+            case "budget":
+                return {"budget": self.account.line(), "spent": self.account.by_tool()}
             case "tools":
                 return {"tools": {n: self.plugins.tool(n).summary for n in self.tool_names}}
             case _:
@@ -297,6 +300,10 @@ class Toolbox:
                         for h in self.campaign.hypotheses()
                     ],
                 }
+
+    def _query(self, request: calls.QueryCall, key: str) -> Answer:
+        found = rows(self.campaign.ledger, request.rows, campaign=self.campaign.key, limit=request.limit)
+        return {request.rows: [{k: v for k, v in row.items() if k != "campaign"} for row in found]}
 
     def _report(self, request: calls.ReportCall, key: str) -> Answer:
         return self._write_report()
