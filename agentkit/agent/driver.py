@@ -8,9 +8,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.budget import Account
+from agentkit.agent.work import Work
 from agentkit.errors import WorkerError
 from agentkit.ledger import Artifact, UnitOutcome
-from agentkit.workers import JobSpec, merge, numeric_environment, plan_shards
+from agentkit.workers import JobSpec, RunStatus, merge, numeric_environment, plan_shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from agentkit.plugins import Plugins
     from agentkit.tools import Tool
     from agentkit.types import Unit
-    from agentkit.workers import Event, Executor
+    from agentkit.workers import Event, Executor, StatusFile
 
 MOST_ATTEMPTS = 3
 POLL_S = 0.5
@@ -34,6 +35,7 @@ class Driver:
         plugins: what is installed here; workers refuse a job whose plugin differs.
         on_event: sees every event of every job.
         account: what may be spent; every attempt is charged its wall seconds and its GPU seconds.
+        status: the file that shows other processes what runs, if there is one.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class Driver:
         *,
         on_event: Callable[[Event], None] = lambda event: None,
         account: Account | None = None,
+        status: StatusFile | None = None,
     ) -> None:
         self._executor = executor
         self._plugins = plugins
         self._on_event = on_event
+        self._status = status
         self.account = account or Account()
         self._seconds_per_unit: dict[str, float] = {}
 
@@ -74,8 +78,9 @@ class Driver:
             if not (missing := run.missing()):
                 break
             jobs = self._jobs(run, tool, missing, one_by_one=attempt > 1)
+            told = _Told(self._status, self._executor, run, len(missing))
             self._spend(
-                run, tool, len(missing), _Attempt(self._executor, run, tool, jobs, attempt, self._saw)
+                run, tool, len(missing), _Attempt(self._executor, run, tool, jobs, attempt, self._saw, told)
             )
         if missing := run.missing():
             self._give_up(run, missing)
@@ -136,8 +141,10 @@ class _Attempt:
         jobs: Sequence[JobSpec],
         attempt: int,
         saw: Callable[[Event, JobSpec], None],
+        told: _Told,
     ) -> None:
         self._executor, self._run, self._tool, self._saw = executor, run, tool, saw
+        self._told, self._work = told, Work()
         self._fence = run.begin_attempt(f"{len(jobs)} jobs")
         marked = [j.model_copy(update={"attempt": attempt, "fence": self._fence}) for j in jobs]
         self._open = {j.job_id: j for j in marked}
@@ -156,17 +163,21 @@ class _Attempt:
             for each in list(self._open.values()):
                 self._executor.submit(each)
             while self._open:
+                self._told.now()
                 for event in self._executor.events(POLL_S):
                     if (job := self._open.get(event.job_id)) is not None:
                         self._take(event, job)
         except BaseException as error:
             self._abandon(error)
             raise
+        finally:
+            self._told.end()
         status = "lost" if self._lost else "done"
-        self._run.end_attempt(self._fence, status, "; ".join(self._lost)[:500])
+        self._run.end_attempt(self._fence, status, "; ".join(self._lost)[:500], work=self._work.content())
 
     def _take(self, event: Event, job: JobSpec) -> None:
         self._saw(event, job)
+        self._work.add(event, job)
         if event.kind == "artifact":
             data = event.data
             self._files[event.job_id].append(
@@ -197,6 +208,7 @@ class _Attempt:
                 outcomes.append(outcome)
                 files = []
         self._run.record(self._fence, outcomes)
+        self._told.recorded(len(outcomes))
 
     def _outcome(self, event: Event, index: int, files: list[Artifact]) -> UnitOutcome | None:
         """The outcome of one unit, or None while another block of its conditions is still out."""
@@ -220,7 +232,42 @@ class _Attempt:
         for job_id in self._open:
             self._executor.cancel(job_id, hard=True)
         cancelled = isinstance(error, KeyboardInterrupt)
-        self._run.end_attempt(self._fence, "cancelled" if cancelled else "error", str(error)[:500])
+        status = "cancelled" if cancelled else "error"
+        self._run.end_attempt(self._fence, status, str(error)[:500], work=self._work.content())
+
+
+class _Told:
+    """What other processes are shown of one attempt; nothing where there is no status file."""
+
+    def __init__(self, file: StatusFile | None, executor: Executor, run: Run, missing: int) -> None:
+        self._file, self._executor, self._run = file, executor, run
+        self._done, self._began = len(run.units) - missing, time.monotonic()
+
+    def recorded(self, units: int) -> None:
+        """So many units more have an outcome."""
+        self._done += units
+
+    def now(self) -> None:
+        """Write it, at most once a second."""
+        if self._file is not None and self._file.is_due():
+            self._file.update(self._executor, self._shown())
+
+    def end(self) -> None:
+        """The attempt is over."""
+        if self._file is not None:
+            self._file.rest(self._executor)
+
+    def _shown(self) -> RunStatus:
+        run = self._run
+        return RunStatus(
+            run=run.ref,
+            phase=run.phase,
+            tool=run.tool,
+            campaign=run.campaign.key,
+            done=self._done,
+            total=len(run.units),
+            seconds=time.monotonic() - self._began,
+        )
 
 
 def job_of(run: Run, tool: Tool, units: Sequence[Unit]) -> JobSpec:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from agentkit import __version__
 from agentkit.errors import AgentkitError
 
-BUILT_IN = ("run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "doctor")
+BUILT_IN = ("run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "workers", "doctor")
 
 
 class Commands(TyperGroup):
@@ -174,6 +174,14 @@ def calibrate(
     from agentkit.cli.calibrate import calibrate as run_calibration
 
     run_calibration(tool, param or [], hypotheses=hypotheses, store=store, workers=workers, as_json=as_json)
+
+
+@app.command()
+def workers(store: StoreArgument = DEFAULT_STORE, as_json: JsonFlag = False) -> None:
+    """What runs now on a ledger's workers, where and for how long; also from another terminal."""
+    from agentkit.cli.workers import show_workers
+
+    show_workers(store, as_json=as_json)
 
 
 @app.command()

@@ -309,25 +309,42 @@ class Campaign:
         if actor not in ("planner", "human", "framework"):
             raise LedgerError(f"actor={actor!r}: planner, human or framework is allowed")
         with self.ledger.store.write() as connection:
-            head, id = self.head_in(connection), next_id(connection, DECISION)
-            row = {
-                "id": id,
-                "campaign": self.id,
-                "actor": actor,
-                "kind": kind,
-                "content_json": json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False),
-                "content_sha256": sha256_of(dict(content)),
-                "prompt": None if prompt is None else f"{prompt.name}@{prompt.version}",
-                "prompt_sha256": None if prompt is None else prompt.sha256,
-                "model": model,
-                "tokens_in": tokens_in,
-                "tokens_out": tokens_out,
-                "usd": float(usd),
-                "seen_seq": head.seq,
-                "decided_at": now(),
-            }
-            connection.execute(DECISION.insert(), row)
-            self.seal(connection, [chain.Link("decision", id, chain.body("decision", row))], head)
+            return self.decide_in(
+                connection,
+                actor,
+                kind,
+                content,
+                prompt=None if prompt is None else f"{prompt.name}@{prompt.version}",
+                prompt_sha256=None if prompt is None else prompt.sha256,
+                model=model,
+                tokens_in=tokens_in,
+                tokens_out=tokens_out,
+                usd=float(usd),
+            )
+
+    def decide_in(
+        self, connection: sa.Connection, actor: str, kind: str, content: Mapping[str, Any], **columns: Any
+    ) -> int:
+        """The same within a transaction that is open; `columns` are those of the table that are not given here."""
+        head, id = self.head_in(connection), next_id(connection, DECISION)
+        absent = {"prompt": None, "prompt_sha256": None, "model": None}
+        row = {
+            "id": id,
+            "campaign": self.id,
+            "actor": actor,
+            "kind": kind,
+            "content_json": json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False),
+            "content_sha256": sha256_of(dict(content)),
+            **absent,
+            "tokens_in": 0,
+            "tokens_out": 0,
+            "usd": 0.0,
+            **columns,
+            "seen_seq": head.seq,
+            "decided_at": now(),
+        }
+        connection.execute(DECISION.insert(), row)
+        self.seal(connection, [chain.Link("decision", id, chain.body("decision", row))], head)
         return id
 
     def decisions(self, kind: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from agentkit.ledger.values import MESSAGE_CHARACTERS, Attempt, UnitOutcome
 from agentkit.measurements import Measurements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from agentkit.ledger.campaign import Campaign
     from agentkit.ledger.spec import Spec
@@ -30,6 +30,9 @@ OUTCOME = models.table(models.OutcomeTable)
 MEASUREMENT = models.table(models.MeasurementTable)
 ARTIFACT = models.table(models.ArtifactTable)
 OUTCOME_ARTIFACT = models.table(models.OutcomeArtifactTable)
+
+WORK = "work"
+"""Kind of the note that says where an attempt ran: what no verdict reads, and what somebody may ask later."""
 
 ZERO = sa.literal_column("0", sa.Integer())
 _NEWEST_FENCE = Prepared(
@@ -124,10 +127,22 @@ class Run:
                 fresh.setdefault(outcome.unit, _judged(outcome, self._spec))
         write_outcomes(connection, self, fence, list(fresh.values()))
 
-    def end_attempt(self, fence: int, status: str, error: str = "") -> None:
-        """Note how an attempt ended: done, lost, cancelled, or the error that refused it."""
+    def end_attempt(
+        self, fence: int, status: str, error: str = "", *, work: Mapping[str, Any] | None = None
+    ) -> None:
+        """Note how an attempt ended: done, lost, cancelled, or the error that refused it.
+
+        Args:
+            fence: of the attempt.
+            status: how it ended.
+            error: why, where it did not end well.
+            work: where and how its jobs ran (see `work`); sealed with the attempt's end.
+        """
         with self.campaign.ledger.store.write() as connection:
             self._end(connection, fence, status, error)
+            if work is not None:
+                content = {"run": self.ref, "fence": fence, **work}
+                self.campaign.decide_in(connection, "framework", WORK, content)
 
     def _end(self, connection: sa.Connection, fence: int, status: str, error: str) -> None:
         id = next_id(connection, ATTEMPT_END)
@@ -204,6 +219,14 @@ class Run:
                 for r in connection.execute(query)
             }
         return list(found.values())
+
+    def work(self) -> list[dict[str, Any]]:
+        """Where each attempt ran, oldest first: `fence`, `device`, `dtypes`, `threads`, `deterministic`, and `jobs`.
+
+        A job has `worker`, `units` (how many), `status`, `seconds`, `load_s`, `peak_rss` and `peak_device_bytes`
+        (bytes), and `oom_retries`. What a worker that died could not tell is None.
+        """
+        return [w for w in self.campaign.decisions(WORK) if w["run"] == self.ref]
 
     def __repr__(self) -> str:
         return f"Run({self.ref}, {self.phase}, {self.tool}, {len(self.units)} units)"

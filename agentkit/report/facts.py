@@ -96,6 +96,23 @@ class Exploration:
 
 
 @dataclass(frozen=True)
+class ToolWork:
+    """What one tool's jobs took, over all runs of a campaign, as its ledger keeps it; no verdict reads it."""
+
+    tool: str
+    runs: int
+    answered: int
+    units: int
+    seconds: float
+    """On workers, loading included."""
+    peak_rss: int
+    peak_device_bytes: int
+    devices: tuple[str, ...]
+    deterministic: bool
+    """Whether deterministic algorithms were asked for in every job."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """A campaign as a report shows it."""
 
@@ -115,6 +132,7 @@ class Facts:
     """How units came back: status to count."""
     tools: tuple[tuple[str, str, str], ...]
     """Tool, its version, where it came from; in order of tool."""
+    work: tuple[ToolWork, ...] = ()
 
 
 def evidence_path(
@@ -167,6 +185,7 @@ def read_facts(campaign: Campaign) -> Facts:
             status for run in runs if run.phase == "confirm" for status in run.outcomes().values()
         ),
         tools=_tools(campaign, runs),
+        work=_work(campaign, runs),
     )
 
 
@@ -217,3 +236,30 @@ def _tools(campaign: Campaign, runs: Sequence[Run]) -> tuple[tuple[str, str, str
     }
     used = {(run.tool, run.tool_version): f"plugin {run.plugin}" for run in runs} | origin
     return tuple((tool, version, source) for (tool, version), source in sorted(used.items()))
+
+
+def _work(campaign: Campaign, runs: Sequence[Run]) -> tuple[ToolWork, ...]:
+    """Per tool, what its workers told of themselves; runs of older ledgers told nothing."""
+    told: dict[str, list[Mapping[str, Any]]] = {}
+    for attempt in campaign.decisions("work"):
+        told.setdefault(attempt["run"], []).append(attempt)
+    tools: dict[str, list[Run]] = {}
+    for run in runs:
+        tools.setdefault(run.tool, []).append(run)
+    return tuple(_of_tool(tool, tools[tool], told) for tool in sorted(tools))
+
+
+def _of_tool(tool: str, runs: Sequence[Run], told: Mapping[str, list[Mapping[str, Any]]]) -> ToolWork:
+    attempts = [attempt for run in runs for attempt in told.get(run.ref, [])]
+    jobs = [job for attempt in attempts for job in attempt["jobs"]]
+    return ToolWork(
+        tool=tool,
+        runs=len(runs),
+        answered=sum(len(run.answered()) for run in runs),
+        units=sum(len(run.units) for run in runs),
+        seconds=math.fsum((job.get("seconds") or 0.0) + (job.get("load_s") or 0.0) for job in jobs),
+        peak_rss=max((job.get("peak_rss") or 0 for job in jobs), default=0),
+        peak_device_bytes=max((job.get("peak_device_bytes") or 0 for job in jobs), default=0),
+        devices=tuple(sorted({attempt["device"] for attempt in attempts if attempt["device"]})),
+        deterministic=all(attempt["deterministic"] is not False for attempt in attempts),
+    )

@@ -32,7 +32,7 @@ from agentkit.stats.eprocess import ENGINE_VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agentkit.report.facts import Facts, Finding
+    from agentkit.report.facts import Facts, Finding, ToolWork
 
 LABELS = ("supported", "contradicted", "equivalent", "inconclusive", "invalid")
 OFFLINE = "planned by the offline planner (rules and statistics, not a language model)"
@@ -196,12 +196,37 @@ def _ledger(facts: Facts) -> Iterator[Block]:
     ]
     yield Heading(2, text("Campaign ledger"))
     yield Table(("Entry", "Value"), tuple((text(name), value) for name, value in rows))
+    yield from _work(facts)
     yield Paragraph(
         text(
             "Check it: ", code(f"agentkit verify DB --anchor {facts.head}"),
             " re-derives every seed, recomputes every verdict and compares the chain with this head.",
         )
     )  # fmt: skip
+
+
+def _work(facts: Facts) -> Iterator[Block]:
+    """How far every tool's jobs are, and what they took."""
+    if facts.work:
+        yield Table(
+            ("Tool", "Runs", "Units answered", "Worker seconds", "Peak memory", "Device", "Deterministic"),
+            tuple(_work_row(work) for work in facts.work),
+            numeric=frozenset({1, 2, 3, 4}),
+            caption="What the jobs took, as their workers told it. Deterministic: such algorithms were asked for.",
+        )
+
+
+def _work_row(work: ToolWork) -> tuple[Inline, ...]:
+    device = f" + {work.peak_device_bytes / 2**20:.0f} on the device" if work.peak_device_bytes else ""
+    return (
+        text(code(work.tool)),
+        text(str(work.runs)),
+        text(f"{work.answered} of {work.units}"),
+        text(f"{work.seconds:.1f}"),
+        text(f"{work.peak_rss / 2**20:.0f} MiB{device}" if work.peak_rss else NONE),
+        text(", ".join(work.devices) or NONE),
+        text("yes" if work.deterministic else "no"),
+    )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

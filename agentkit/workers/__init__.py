@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from agentkit.workers.checks import check_table, out_of_range
     from agentkit.workers.shard import merge, plan_shards
-    from agentkit.workers.status import DriverStatus, StatusFile, running_drivers
+    from agentkit.workers.status import DriverStatus, RunStatus, StatusFile, running_drivers
 
 __all__ = [
     "END_STATUSES",
@@ -35,6 +35,7 @@ __all__ = [
     "Event",
     "Executor",
     "JobSpec",
+    "RunStatus",
     "StatusFile",
     "WorkerInfo",
     "WorkersConfig",
@@ -50,6 +51,7 @@ __all__ = [
 
 _LAZY = {
     "DriverStatus": "agentkit.workers.status",
+    "RunStatus": "agentkit.workers.status",
     "StatusFile": "agentkit.workers.status",
     "running_drivers": "agentkit.workers.status",
     "check_table": "agentkit.workers.checks",

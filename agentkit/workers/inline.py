@@ -59,7 +59,7 @@ class InlineExecutor:
             raise UnsatisfiableError(
                 f"{job.tool} needs {job.resources.gpus:g} GPUs; inline has {self._device}. Use --workers local"
             )
-        self._events.append(make_event(job, "queued", "", 0, {}))
+        self._events.append(make_event(job, "queued", "", 0, {"units": len(job.units)}))
         self._waiting.append(self._config.with_timeout(job))
 
     def cancel(self, job_id: str, *, hard: bool = False) -> None:

@@ -182,7 +182,7 @@ class Event(Frozen):
 
     `data` by kind:
 
-    - `queued`: `{}`.
+    - `queued`: `units` (how many).
     - `started`: `pid`, `device`, `targets` (uri to fingerprint), `dtypes`, `versions`, `deterministic`, `load_s`.
     - `progress`: `done`, `total`. Never a value, so nothing of a confirm run is seen before it is stored.
     - `log`: `stream` (`stdout`, `stderr` or `worker`), `text`.

@@ -67,7 +67,7 @@ class LocalExecutor:
                 raise WorkerError(
                     f"job {job.job_id} of run {job.run!r} is here already; number its next attempt"
                 )
-            self._events.put(make_event(job, "queued", "", 0, {}))
+            self._events.put(make_event(job, "queued", "", 0, {"units": len(job.units)}))
             self._waiting.append(job)
             self._dispatch()
 

@@ -119,7 +119,7 @@ class RayExecutor:
         if not self._config.wait_for_nodes_s:
             self._require_satisfiable(job)
         job = self._config.with_timeout(job)
-        self._events.put(make_event(job, "queued", "", 0, {}))
+        self._events.put(make_event(job, "queued", "", 0, {"units": len(job.units)}))
         self._tell(lambda: self._on_submit(job))
 
     def cancel(self, job_id: str, *, hard: bool = False) -> None:

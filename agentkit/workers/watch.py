@@ -51,6 +51,15 @@ def resident_bytes(pid: int | None = None) -> int:
         return 0
 
 
+def started_at(pid: int) -> int:
+    """When a process began, in the kernel's ticks since boot; 0 where `/proc` is absent or the process gone."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+        return int(text[text.rindex(")") + 2 :].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def reset_peak() -> None:
     """Forget this process's highest memory use so far, where the kernel lets it."""
     try:
