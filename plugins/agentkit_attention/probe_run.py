@@ -15,6 +15,7 @@ from agentkit.errors import ParamError, TargetError, unknown
 from agentkit_attention.errors import BadLabelsError, ProbeTooWeakError, UnknownSiteError
 from agentkit_attention.models import describe
 from agentkit_attention.probes import Probe, edit_to, fit_probe
+from agentkit_attention.sites import from_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -185,9 +186,8 @@ def blocks_of(encoder: Any, pattern: str) -> dict[str, str]:
     """Module paths of the blocks whose names `L0`, `L1`, … match, in order."""
     blocks = dict.fromkeys(s.block for s in describe(encoder).table.sites)
     named = {f"L{i}": block for i, block in enumerate(blocks)}
-    chosen = {
-        n: b for n, b in named.items() if any(fnmatchcase(n, p) for p in pattern.replace(",", " ").split())
-    }
+    parts = [from_the_end(p, len(named)) for p in pattern.replace(",", " ").split()]
+    chosen = {n: b for n, b in named.items() if any(fnmatchcase(n, p) for p in parts)}
     if not chosen:
         raise UnknownSiteError(f"no layer matches {pattern!r}; the layers are L0 to L{len(named) - 1}")
     return chosen

@@ -108,15 +108,17 @@ class SiteTable:
         """Heads whose short or canonical name matches, in the order they run, each once.
 
         Args:
-            pattern: names or globs, separated by commas or spaces: `L*.H*`, `L3.H2, L4.H0-5`, `*.3/h5`.
+            pattern: names or globs, separated by commas or spaces: `L*.H*`, `L3.H2, L4.H0-5`, `*.3/h5`;
+                `L-1.H*` counts layers from the end.
 
         Raises:
             UnknownSiteError: a part matches nothing; near names are offered.
             UnsupportedAttentionError: a part names attention that ran but cannot be reached.
         """
         chosen: set[Head] = set()
+        layers = 1 + max((s.layer for s in self.sites if s.short), default=-1)
         for part in (p for p in re.split(r"[,\s]+", pattern) if p):
-            found = [h for p in _ranges(part) for h in self.heads if _matches(h, p)]
+            found = [h for p in _ranges(from_the_end(part, layers)) for h in self.heads if _matches(h, p)]
             if not found:
                 raise self._unknown(part)
             chosen.update(found)
@@ -277,6 +279,12 @@ def _projection(name: str, module: nn.Module, heads: int, ran: set[str]) -> Proj
     if linear and all(_INPUT_NAME.search(n) for n in linear):
         return Projection(name, name, heads, output=True)
     return None
+
+
+def from_the_end(part: str, layers: int) -> str:
+    """`L-1.H3` as `L5.H3` where a model has six layers; any other text as it is."""
+    match = re.match(r"L-(\d+)", part)
+    return f"L{layers - int(match[1])}{part[match.end() :]}" if match else part
 
 
 def _ranges(part: str) -> Iterator[str]:

@@ -134,6 +134,7 @@ def test_canonical_names_ranges_and_lists_pick_the_same_heads(minilm):
     assert names == ["L3.H0", "L3.H1", "L3.H2", "L4.H11"]
     assert [h.name for h in table.select("encoder.layer.3/h0-2 encoder.layer.4/h11")] == names
     assert [h.canonical for h in table.select("*.3/h2")] == ["encoder.layer.3/h2"]
+    assert [h.name for h in table.select("L-1.H2, L-6.H0")] == ["L0.H0", "L5.H2"]
 
 
 def test_a_head_that_is_never_computed_raises(minilm):

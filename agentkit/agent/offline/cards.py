@@ -20,6 +20,7 @@ METRIC = re.compile(
 METRICS_LINE = re.compile(r"^Metrics: (?P<metrics>.*)$", re.MULTILINE)
 COST = re.compile(r"About (?P<seconds>[\d.e+-]+) s/unit")
 SCHEME = re.compile(r"\b([a-z][a-z0-9+-]*):(?=[\w.…/])")
+BARE_SCHEME = re.compile(r"\b([a-z][a-z0-9+-]*):(?=[,;)]|\s\(|$)")
 DEFAULT_SCHEME = re.compile(r"([a-z][a-z0-9+-]*):\S*")
 STRENGTH_WORDS = frozenset(
     stem(w)
@@ -125,7 +126,13 @@ class ParamCard:
     def schemes(self) -> frozenset[str]:
         """URI schemes that the default or the description names."""
         default = DEFAULT_SCHEME.fullmatch(self.default) if isinstance(self.default, str) else None
-        return frozenset([*SCHEME.findall(self.description), *([default[1]] if default else [])])
+        bare = self.bare_schemes if default else ()
+        return frozenset([*SCHEME.findall(self.description), *bare, *([default[1]] if default else [])])
+
+    @cached_property
+    def bare_schemes(self) -> frozenset[str]:
+        """Schemes that stand for a whole URI, nothing after them: `effnet-lite0:`."""
+        return frozenset(BARE_SCHEME.findall(self.description))
 
     @cached_property
     def takes_sites(self) -> bool:

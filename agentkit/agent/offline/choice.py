@@ -134,7 +134,7 @@ def _fit(card: ToolCard, values: Values, tokens: Sequence[Token], *, rough: bool
     fit -= (
         0.15 * (len(values.unplaced) + len(values.homeless))
         + 0.08 * values.strange
-        + 0.12 * len(values.missing)
+        + 0.18 * len(values.missing)
     )
     short = [stem(p) for p in pieces(card.name.rpartition(".")[2])]
     stems = {t.stem for t in tokens if t.kind in ("word", "symbol")}

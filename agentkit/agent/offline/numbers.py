@@ -64,7 +64,10 @@ def groups_of(tokens: Sequence[Token], consumed: set[int]) -> list[Group]:
 
 
 def assign(
-    groups: Sequence[Group], params: Sequence[ParamCard], tokens: Sequence[Token], anchors: Iterable[int]
+    groups: Sequence[Group],
+    params: Sequence[ParamCard],
+    tokens: Sequence[Token],
+    anchors: Iterable[int],
 ) -> tuple[list[tuple[Group, ParamCard]], list[Group]]:
     """Pairs of group and param with the largest total support, and the groups that fit nowhere.
 

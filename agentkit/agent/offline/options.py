@@ -67,6 +67,7 @@ def _hits(
         if said and _means_it(value, said, param, card, tokens):
             taken |= {t.index for t in said}
             exact.append((value, said))
+    exact = _without_shorter_names(exact, tokens)
     exact = _without_subject_words(exact, param, card, tokens)
     if exact:
         return sorted(exact, key=lambda h: min(t.index for t in h[1]))
@@ -127,6 +128,28 @@ def _name_beside(param: ParamCard, said: Sequence[Token], tokens: Sequence[Token
     )
 
 
+def _without_shorter_names(
+    hits: list[tuple[Any, list[Token]]], tokens: Sequence[Token]
+) -> list[tuple[Any, list[Token]]]:
+    """`ablate every head, with mean ablation` means `mean_ablate` alone; `ablate versus mean ablate` means both."""
+    names = [{stem(p) for p in pieces(str(v))} for v, _ in hits]
+    kept = []
+    for (value, said), name in zip(hits, names, strict=True):
+        longer = [ts for (_, ts), other in zip(hits, names, strict=True) if name < other]
+        if not any(not _set_against(said, ts, tokens) for ts in longer):
+            kept.append((value, said))
+    return kept
+
+
+def _set_against(a: Sequence[Token], b: Sequence[Token], tokens: Sequence[Token]) -> bool:
+    """Whether a word of comparing or listing stands between two names."""
+    spots = sorted({t.index for t in [*a, *b]})
+    between = tokens[spots[0] : spots[-1] + 1]
+    return any(
+        t.text.casefold() in ("and", "or", "versus", "vs", "than", "against", "to", ",") for t in between
+    )
+
+
 def _without_subject_words(
     hits: list[tuple[Any, list[Token]]], param: ParamCard, card: ToolCard, tokens: Sequence[Token]
 ) -> list[tuple[Any, list[Token]]]:
@@ -161,7 +184,9 @@ def _described(
         )
         words = list(dict.fromkeys(stems_of(match[1])))[:3] if match else []
         usable = [t for t in tokens if t.kind == "word" and t.index not in consumed]
-        spots = [next((t for t in usable if _like(t, w)), None) for w in words]
+        spots = [
+            next((t for t in usable if _like(t, w) or w in synonyms().get(t.stem, ())), None) for w in words
+        ]
         held = [t for t in spots if t is not None]
         if len(words) == 1 and (words[0] in numbers or str(value).casefold() in COMMON_VALUES):
             continue  # `one step` explains a value, but `steps` is a number of its own

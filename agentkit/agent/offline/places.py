@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from agentkit.agent.offline.words import STOP, alike, pieces, stem, synonyms
+from agentkit.agent.offline.words import NUMBER_WORDS, STOP, alike, pieces, stem, synonyms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from agentkit.agent.offline.cards import ParamCard, ToolCard
     from agentkit.agent.offline.text import Token
 
+BEFORE_A_NAME = frozenset(["gene", "genes", "regulator", "regulators", "the", "of", "for", "both"])
+"""What may stand between `knock out` and the name that it is about; `knock-outs that move G` is about others."""
 TAG = re.compile(r"\b([A-Z]{2,}):[A-Z]\b")
 NUMBERS = r"\d+(?:\s*(?:,|and|or|&|,\s*and)\s*\d+)*"
 HEAD_OF_LAYER = re.compile(
@@ -21,6 +23,9 @@ HEAD_OF_LAYER = re.compile(
     rf"|\blayers?\s+(?P<l3>{NUMBERS})(?!\s*[-.]\d)"
     rf"|\b(?P<h3>(?:\d+(?:st|nd|rd|th)))\s+head\s+(?:of|in)\s+layer\s+(?P<l4>\d+)",
     re.IGNORECASE,
+)
+RELATIVE_LAYER = re.compile(
+    rf"\b(?P<end>first|last|final)\s+(?:(?P<n>[2-9]|{'|'.join(NUMBER_WORDS)})\s+)?layers?\b", re.IGNORECASE
 )
 
 Placed = dict[str, tuple[Any, list["Token"]]]
@@ -36,24 +41,43 @@ def site_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: se
     sites, used = [], []
     for token in tokens:
         if token.kind == "site":
-            sites.append((token.start, _written_site(token.text)))
+            sites.append((token.start, _written_site(token.text, param)))
             used.append(token)
-    for match in HEAD_OF_LAYER.finditer(text):
-        heads = re.findall(r"\d+", match["h1"] or match["h2"] or match["h3"] or "")
-        layers = re.findall(r"\d+", match["l1"] or match["l2"] or match["l3"] or match["l4"])
-        sites.append((match.start(), ", ".join(f"L{la}.H{h}" for la in layers for h in heads or ["*"])))
-        used += [t for t in tokens if match.start() <= t.start < match.end()]
+    for start, end, site in [*_worded_sites(text), *_relative_layers(text)]:
+        sites.append((start, ", ".join(_written_site(s, param) for s in site)))
+        used += [t for t in tokens if start <= t.start < end]
     if not sites:
         return {}
     joined = ", ".join(s for _, s in sorted(sites))
     return {param.name: ([joined] if param.is_list and "string" not in param.types else joined, used)}
 
 
-def _written_site(text: str) -> str:
-    """`L3H2` and `L3` in the pattern language: `L3.H2`, `L3.H*`."""
-    if "H" not in text:
-        return f"{text}.H*"
-    return text if "." in text else text.replace("H", ".H")
+def _worded_sites(text: str) -> list[tuple[int, int, list[str]]]:
+    """`head 2 of layer 3`, `layers 1 and 4`: where it stands, and its sites."""
+    found = []
+    for match in HEAD_OF_LAYER.finditer(text):
+        heads = re.findall(r"\d+", match["h1"] or match["h2"] or match["h3"] or "")
+        layers = re.findall(r"\d+", match["l1"] or match["l2"] or match["l3"] or match["l4"])
+        found.append((*match.span(), [f"L{la}.H{h}" for la in layers for h in heads or ["*"]]))
+    return found
+
+
+def _relative_layers(text: str) -> list[tuple[int, int, list[str]]]:
+    """`the last two layers` counts from the end, as sites do: L-2 and L-1."""
+    found = []
+    for match in RELATIVE_LAYER.finditer(text):
+        word = (match["n"] or "1").casefold()
+        count = NUMBER_WORDS.get(word) or int(word)
+        layers = range(count) if match["end"].casefold() == "first" else range(-count, 0)
+        found.append((*match.span(), [f"L{la}.H*" for la in layers]))
+    return found
+
+
+def _written_site(text: str, param: ParamCard) -> str:
+    """`L3H2` and `L3` in the pattern language of a param: `L3.H2`, `L3.H*`; `L3` where it names layers only."""
+    text = text if "H" in text else f"{text}.H*"
+    text = text if "." in text else text.replace("H", ".H")
+    return text if param.takes_sites else text.partition(".")[0]
 
 
 def uri_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: set[int]) -> Placed:
@@ -67,7 +91,30 @@ def uri_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: set
         if scored:
             param = max(scored, key=lambda s: s[:2])[2]
             found[param.name] = (_wrapped(param, token.text), [token])
+    for param in card.params:
+        if (
+            _takes_text(param)
+            and param.name not in found
+            and (said := _scheme_in_words(param, tokens, consumed))
+        ):
+            found[param.name] = (_wrapped(param, said[0]), [said[1]])
     return found
+
+
+def _scheme_in_words(
+    param: ParamCard, tokens: Sequence[Token], consumed: set[int]
+) -> tuple[str, Token] | None:
+    """`on EfficientNet` as `effnet-lite0:`, where the param's description names that scheme and its default has another."""
+    usual = str(param.default).partition(":")[0]
+    for scheme in sorted(param.schemes & param.bare_schemes - {usual}):
+        words = {scheme, scheme.partition("-")[0]}
+        for token in tokens:
+            written = token.text.casefold()
+            if token.index not in consumed and (
+                written in words or words & synonyms().get(token.stem, frozenset())
+            ):
+                return f"{scheme}:", token
+    return None
 
 
 def _uri_fit(token: Token, param: ParamCard, tokens: Sequence[Token]) -> float:
@@ -76,7 +123,7 @@ def _uri_fit(token: Token, param: ParamCard, tokens: Sequence[Token]) -> float:
     takes_uris = param.schemes or "URI" in described or param.name == "target"
     fit = 3.0 if named or (_beside(token, param, tokens) and (token.kind == "path" or takes_uris)) else 0.0
     if token.kind == "uri" and token.text.endswith(":") and token.text != param.default:
-        return 0.0  # a bare scheme names nothing but a default
+        return 3.0 if token.text[:-1] in param.schemes & param.bare_schemes else 0.0
     if token.kind == "uri":
         scheme = token.text.split(":")[0]
         if token.text == param.default:
@@ -103,10 +150,10 @@ def condition_values(card: ToolCard, text: str, tokens: Sequence[Token], consume
             named.append(token.text)
             used.append(token)
         elif token.kind in ("word", "symbol") and (tag := _tag_of(token, tags)):
-            after = [t for t in tokens[i + 1 : i + 4] if t.kind == "symbol" and t.index not in consumed]
-            if after:
-                named.append(f"{tag}:{after[0].text}")
-                used += [token, after[0]]
+            after = next((t for t in tokens[i + 1 : i + 4] if t.text.casefold() not in BEFORE_A_NAME), None)
+            if after is not None and after.kind == "symbol" and after.index not in consumed:
+                named.append(f"{tag}:{after.text}")
+                used += [token, after]
     if not named:
         return {}
     return {param.name: (list(dict.fromkeys(named)) if param.is_list else named[0], used)}
@@ -132,6 +179,7 @@ def symbol_values(card: ToolCard, tokens: Sequence[Token], consumed: set[int], f
     ]
     for token in free:
         beside = [p for p in takers if _beside(token, p, tokens)]
+        beside += [p for p in takers if p.required and not p.schemes and _described_beside(token, p, tokens)]
         if beside:
             _put(found, max(beside, key=lambda p: (p.required, -card.params.index(p))), token)
     for token in free:
@@ -178,6 +226,13 @@ def _takes_text(param: ParamCard) -> bool:
 
 def _wrapped(param: ParamCard, text: str) -> Any:
     return [text] if param.is_list and "string" not in param.types else text
+
+
+def _described_beside(token: Token, param: ParamCard, tokens: Sequence[Token]) -> bool:
+    """Whether the word just before a name (`gene G`) is the first word of the param's description."""
+    before = next((t for t in tokens if t.index == token.index - 1), None)
+    first = (re.findall(r"[a-z]+", param.description) or [""])[0]
+    return before is not None and before.kind == "word" and alike(before.stem, stem(first))
 
 
 def _beside(token: Token, param: ParamCard, tokens: Sequence[Token]) -> bool:

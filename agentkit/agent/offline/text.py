@@ -71,7 +71,10 @@ def normalised(text: str, names: Sequence[str] = ()) -> str:
     """
     text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("“", '"').replace("”", '"')
     for name in names:
-        written = r"[\s@_-]+(?:at[\s@_-]+)?".join(re.escape(p) for p in pieces(name) if p != "at")
+        parts = [re.escape(p) for p in pieces(name) if p != "at"]
+        if len(parts) == 1:
+            continue  # a metric `l2` must not make the site L2.H7 small
+        written = r"[\s@_-]+(?:at[\s@_-]+)?".join(parts)
         text = re.sub(rf"\b{written}\b", name, text, flags=re.IGNORECASE)
     return merge_phrases(text.replace("−", "-"))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from agentkit.agent.offline.intents import MARGIN
+from agentkit.agent.offline.intents import LEVEL, MARGIN, is_direction_word, metric_in
 from agentkit.agent.offline.numbers import assign, groups_of, levels_between
 from agentkit.agent.offline.options import Several, option_values
 from agentkit.agent.offline.places import (
@@ -31,6 +31,10 @@ BUDGET_UNITS = {
 }  # fmt: skip
 
 
+LEVEL_REACH = 4
+"""Within how many tokens before `below 0.8` the metric and its verb stand."""
+USUAL_LEVELS, MOST_LEVELS = 5, 50
+LEVEL_WORDS = frozenset(["steps", "levels", "points", "values", "doses", "strengths", "stages", "settings"])
 READERS = (site_values, uri_values, condition_values, option_values)
 """In this order; what one reader took, the next does not see."""
 
@@ -61,7 +65,7 @@ class Values:
 def read_values(card: ToolCard, text: str, tokens: Sequence[Token]) -> Values:
     """Everything the request says about the tool's params."""
     values = Values()
-    consumed = _margin_tokens(text, tokens) | _budget(values, card, tokens)
+    consumed = _claim_tokens(card, text, tokens) | _budget(values, card, tokens)
     anchors: set[int] = set()
     for reader in READERS:
         for name, (value, used) in reader(card, text, tokens, consumed).items():
@@ -95,13 +99,16 @@ def _is_strange(token: Token, card: ToolCard) -> bool:
     return token.kind == "symbol" and token.text.casefold() not in known and token.stem not in known
 
 
-def _margin_tokens(text: str, tokens: Sequence[Token]) -> set[int]:
-    """Numbers that belong to the claim: `by more than 0.05`."""
-    match = MARGIN.search(text)
-    if match is None:
-        return set()
-    begin, end = next(match.span(k) for k in "abc" if match[k] is not None)
-    return {t.index for t in tokens if t.numeric and begin <= t.start < end}
+def _claim_tokens(card: ToolCard, text: str, tokens: Sequence[Token]) -> set[int]:
+    """Numbers that are said of the metric: `by more than 0.05`, `before recall falls under 0.8`."""
+    spans = []
+    if margin := MARGIN.search(text):
+        spans.append(next(margin.span(k) for k in "abc" if margin[k] is not None))
+    for level in LEVEL.finditer(text):
+        before = [t for t in tokens if t.start < level.start()][-LEVEL_REACH:]
+        if any(is_direction_word(t) for t in before) and metric_in(before, card)[1]:
+            spans.append(level.span("a"))
+    return {t.index for t in tokens if t.numeric and any(a <= t.start < b for a, b in spans)}
 
 
 def _budget(values: Values, card: ToolCard, tokens: Sequence[Token]) -> set[int]:
@@ -124,20 +131,37 @@ def _numbers(
     values: Values, card: ToolCard, tokens: Sequence[Token], consumed: set[int], anchors: set[int]
 ) -> None:
     open_params = [p for p in card.params if p.numeric and p.name not in values.params]
+    count = _count_of_levels(card, tokens, consumed)
+    consumed |= {count.index} if count else set()
     placed, left = assign(groups_of(tokens, consumed), open_params, tokens, anchors)
     for group, param in placed:
-        _place(values, group, param)
+        _place(values, group, param, int(count.values[0]) if count else USUAL_LEVELS)
     values.unplaced = [g.text for g in left]
 
 
-def _place(values: Values, group: Group, param: ParamCard) -> None:
+def _count_of_levels(card: ToolCard, tokens: Sequence[Token], consumed: set[int]) -> Token | None:
+    """How many levels a range shall have: `0 to 0.5 in 6 steps`, where `steps` is no number of the tool's own."""
+    if not any(t.kind == "range" and t.index not in consumed for t in tokens):
+        return None
+    own = {w for p in card.params if p.numeric for w in p.name_words}
+    for token, following in pairwise(tokens):
+        whole = (
+            token.kind == "number" and token.values[0].is_integer() and 2 <= token.values[0] <= MOST_LEVELS
+        )
+        if whole and following.text.casefold() in LEVEL_WORDS and following.stem not in own:
+            return token
+    return None
+
+
+def _place(values: Values, group: Group, param: ParamCard, count: int) -> None:
     numbers: list[float] = group.values_for(param)
     if group.is_range and param.integral:
         low, high = int(min(numbers)), int(max(numbers))
-        numbers = [float(v) for v in range(low, high + 1)] if high - low < 6 else levels_between(low, high)
+        few = high - low < max(count, 6)
+        numbers = [float(v) for v in range(low, high + 1)] if few else levels_between(low, high, count)
         numbers = list(dict.fromkeys(float(round(v)) for v in numbers))
     elif group.is_range:
-        numbers = levels_between(numbers[0], numbers[1])
+        numbers = levels_between(numbers[0], numbers[1], count)
     typed = [_typed(v, param) for v in numbers]
     values.said[param.name] = group.text
     if param.path == ("units",):

@@ -39,7 +39,7 @@ IRREGULAR = {
     "noisy": "noise", "sharper": "sharp", "sharpest": "sharp", "sharpness": "sharp", "proof": "prove", "proven": "prove",
     "lost": "lose", "fell": "fall", "rose": "rise", "spectra": "spectrum", "rate": "rate", "rates": "rate",
     "states": "state", "state": "state", "date": "date", "plate": "plate", "largest": "large", "larger": "large",
-    "strongest": "strong", "stronger": "strong", "strongly": "strong", "this": "this", "its": "its",
+    "epistatic": "epistasis", "strongest": "strong", "stronger": "strong", "strongly": "strong", "this": "this", "its": "its",
 }  # fmt: skip
 
 STOP = _words(
@@ -78,7 +78,7 @@ SYNONYMS = (
     "bit quantise quantize precision quantisation bitwidth", "tag tagger slot entity ner label parse parser",
     "find match retrieve retrieval recall linkage lookup search", "word token",
     "landscape surface terrain map", "detect spot recognise recognize detector", "strength rate dose amount severity fraction intensity",
-    "interact interaction epistasis pair synergy", "rebuild replay reconstruct restore recreate",
+    "interact interaction epistasis pair synergy", "pair double pairwise", "effnet efficientnet", "rebuild replay reconstruct restore recreate",
     "embed embedding vector representation", "encoder embedder transformer", "classifier network net", "shuffle permute scramble reorder",
     "unit replicate seed repeat", "smooth smoothing", "swap transpose", "letter character char",
     "radius eps epsilon size", "gene regulator transcription", "important importance matter",
@@ -91,6 +91,7 @@ PHRASES = (
     (r"knock(?:ing|ed|s)?[ -]?outs?", "knockout"), (r"knock(?:ing|ed|s)?[ -]?downs?", "knockdown"),
     (r"over-?[ ]?express(?:ing|ed|es|ion)?", "overexpress"), (r"fine-?[ ]tun(?:e|ing|ed)", "finetune"),
     (r"tak(?:e|es|ing)[ ]out|turn(?:s|ed|ing)?[ ]off", "remove"), (r"switch(?:ed|ing)?[ ]off", "remove"), (r"left out|leav(?:e|ing) out", "remove"),
+    (r"\b(scal\w+\b[^;,]{0,40}\bby )half\b", r"\g<1>0.5"), (r"\bhalf(?: the)? (strength|rate|dose)\b", r"\g<1> 0.5"),
     (r"learning[ ]rate", "lr"), (r"l-?[ ]?(?:inf|infinity|∞)\b", "linf"), (r"f-1\b", "f1"),
 )  # fmt: skip
 NUMBER_WORDS = {
