@@ -140,6 +140,11 @@ class ParamCard:
         return self.textual and bool(SITE.search(f"{self.default} {self.description}"))
 
     @cached_property
+    def takes_layers(self) -> bool:
+        """Whether it names layers and no heads."""
+        return bool(re.search(r"\blayers?\b", self.description)) and "head" not in self.description
+
+    @cached_property
     def names_sites(self) -> bool:
         """Whether it names sites, or says that it takes a pattern of heads or layers."""
         patterned = re.search(r"\bpattern\b", self.description) and re.search(

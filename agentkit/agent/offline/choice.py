@@ -75,7 +75,11 @@ class Choice:
         if self.by_name:
             return True
         named = min(self.values[0].named, 3)
+        strangers = (
+            self.values[0].strange > 0 and self.telling == 1
+        )  # one known word, said of something unknown
         told = self.evidence + PLACED_EVIDENCE * named >= ENOUGH_EVIDENCE and (self.telling > 1 or named > 0)
+        told = told and not strangers
         second = self.scores[1] if len(self.scores) > 1 else 0.0
         leads = self.scores[0] - second >= STANDS_OUT * self.scores[0]
         all_about = self.share >= ALL_ABOUT and self.telling > 1
@@ -99,7 +103,7 @@ def choose(cards: tuple[ToolCard, ...], text: str, tokens: list[Token]) -> Choic
             (named,), (1.0,), 1.0, (read_values(named, text, tokens),), by_name=True, said=named.name
         )
     ranker = ranker_of(cards)
-    words = search_words(tokens)
+    words = search_words(tokens, ranker.words)
     raw = ranker.scores(words)
     weight = ranker.weight(words) or 1.0
     order = sorted(range(len(cards)), key=lambda i: (-raw[i], cards[i].name))[:CONSIDERED]

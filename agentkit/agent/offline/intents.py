@@ -30,12 +30,12 @@ LEDGER = re.compile(
     r"|(?:which|what|how many)\s+runs|list (?:of )?(?:the )?runs|show (?:me )?(?:the |all )?runs"
     r"|what (?:did|have) (?:we|you) (?:find|found|learn\w*|test\w*|done|do|tried|try)"
     r"|(?:which|what) (?:tools?|perturbations)|list (?:the |all |your )?tools|show (?:me )?(?:the |all |your )?tools"
-    r"|what can (?:you|i) do|how can you help|budget left|write (?:me )?(?:a |the )?report|report (?:on|of) (?:the )?campaign"
+    r"|what can (?:you|i) do|how can you help|budget left|(?:show|what is|what's|how much|our|my|remaining|check)\s+(?:\w+\s+){0,2}?budget|write (?:me )?(?:a |the )?report|report (?:on|of) (?:the )?campaign"
     r"|summari[sz]e (?:the |our )?(?:results|campaign|ledger|evidence|findings))\b",
     re.IGNORECASE,
 )
 LEDGER_WITH_ID = re.compile(
-    r"\b(?:why|how (?:is|did|was|far)|what (?:is|was|happened|about|became)|show|explain|status|about|state|results?|rests?|verdict"
+    r"\b(?:why|compare|how (?:is|did|was|far)|what (?:is|was|happened|about|became)|show|explain|status|about|state|results?|rests?|verdict"
     r"|supported|claim|hypothesis|is|was|did)\b",
     re.IGNORECASE,
 )

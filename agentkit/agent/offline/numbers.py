@@ -99,11 +99,12 @@ def _split_where_needed(
     """A list that no list param takes as a whole is several numbers: `eps 0.05 and 0.1, 10 steps`."""
     if len(group.tokens) == 1 or any(p.is_list for _, p in _options(group, params, tokens, anchors)):
         return [group]
-    for cut in range(len(group.tokens) - 1, 0, -1):
-        head, tail = Group(group.tokens[:cut]), Group(group.tokens[cut:])
-        heads, tails = (_options(g, params, tokens, anchors) for g in (head, tail))
-        if heads and tails and (cut == 1 or heads[0][1].is_list):
-            return [head, *_split_where_needed(tail, params, tokens, anchors)]
+    cuts = [(Group(group.tokens[:i]), Group(group.tokens[i:])) for i in range(len(group.tokens) - 1, 0, -1)]
+    for tail_too in (True, False):  # rather one number left over than all
+        for head, tail in cuts:
+            heads, tails = (_options(g, params, tokens, anchors) for g in (head, tail))
+            if heads and (tails or not tail_too) and (len(head.tokens) == 1 or heads[0][1].is_list):
+                return [head, *_split_where_needed(tail, params, tokens, anchors)]
     return [group]
 
 

@@ -77,7 +77,7 @@ def _written_site(text: str, param: ParamCard) -> str:
     """`L3H2` and `L3` in the pattern language of a param: `L3.H2`, `L3.H*`; `L3` where it names layers only."""
     text = text if "H" in text else f"{text}.H*"
     text = text if "." in text else text.replace("H", ".H")
-    return text if param.takes_sites else text.partition(".")[0]
+    return text.partition(".")[0] if param.takes_layers else text
 
 
 def uri_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: set[int]) -> Placed:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from agentkit.agent.offline.words import synonyms, trigram_dice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from agentkit.agent.offline.cards import ToolCard
 
@@ -24,6 +24,8 @@ LEAST_COLLECTION = 20
 """How many tools a word is weighed against at least, so that a study with one tool is understood like one with twenty."""
 NEIGHBOUR = 0.6
 """Least trigram Dice at which an unknown word counts as a known one."""
+UNKNOWN = 0.5
+"""What a word that no tool has counts for in the whole of a request: people tell more than they must."""
 SYNONYM = 0.6
 """What a near-synonym counts for."""
 
@@ -48,6 +50,11 @@ class Ranker:
                 for word, count in Counter(words).items():
                     row = self._postings.setdefault(word, {})
                     row[i] = row.get(i, 0.0) + weight * count / norm
+
+    @property
+    def words(self) -> Container[str]:
+        """Every word of the documents."""
+        return self._postings.keys()
 
     def knows(self, word: str) -> bool:
         """Whether any document has the word."""
@@ -107,9 +114,10 @@ class Ranker:
         return sum(self.idf(w) * meant.get(w, 0.0) for w in lines) / total if total else 0.0
 
     def weight(self, words: Sequence[str]) -> float:
-        """Sum of idf over the request's words: what a perfect match could reach."""
+        """Sum of idf over the request's words: what a perfect match could reach; words that no tool has count less."""
         return sum(
-            max((self.idf(m) for m in self.meanings(w)), default=self.idf(w)) for w in dict.fromkeys(words)
+            max((self.idf(m) for m in self.meanings(w)), default=UNKNOWN * self.idf(w))
+            for w in dict.fromkeys(words)
         )
 
 

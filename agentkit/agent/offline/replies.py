@@ -167,6 +167,10 @@ def status_lines(rows: Mapping[str, Any]) -> list[str]:
         ]
     if "hypothesis" in rows:
         return [_claim_status(rows)]
+    if "budget" in rows:
+        spent = rows.get("spent") or {}
+        each = [f"{t}: {', '.join(f'{c} {v:.6g}' for c, v in s.items())}" for t, s in sorted(spent.items())]
+        return [f"budget: {rows['budget']}", *each]
     return [json.dumps(rows, sort_keys=True)]
 
 

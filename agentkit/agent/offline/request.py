@@ -191,6 +191,8 @@ def lookup_of(text: str) -> Lookup:
         return Lookup("hypothesis", match[0]) if match[0].startswith("H") else _of_id(match[0])
     if re.search(r"\b(?:tools?|perturbations|can (?:you|i) do|help)\b", text, re.IGNORECASE):
         return Lookup("tools")
+    if re.search(r"\bbudget\b", text, re.IGNORECASE):
+        return Lookup("budget")
     if re.search(r"\bruns\b", text, re.IGNORECASE):
         return Lookup("runs")
     if re.search(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from agentkit.agent.offline.words import NUMBER_WORDS, STOP, merge_phrases, pieces, stem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 Kind = Literal["word", "number", "range", "uri", "path", "quoted", "condition", "site", "symbol", "mark"]
 
@@ -138,14 +138,21 @@ def _range(written: str, index: int) -> Token:
     return Token("range", written, index, (float(match[1]), float(match[3])), percent)
 
 
-def search_words(tokens: list[Token]) -> list[str]:
-    """Stems for choosing a tool: content words, schemes of URIs, kinds of conditions; no numbers."""
+def search_words(tokens: Sequence[Token], known: Container[str] = ()) -> list[str]:
+    """Stems for choosing a tool: content words, schemes of URIs, kinds of conditions; no numbers.
+
+    Args:
+        tokens: the request.
+        known: words of the tools; one of them written with a capital inside (`MiniLM`) is not cut in pieces.
+    """
     found: list[str] = []
     for token in tokens:
         if token.kind in ("word", "symbol") and token.text.casefold() not in STOP:
             parts = pieces(token.text)
             if len(parts) > 1:
                 found.append(token.text.casefold())
+                if found[-1] in known:
+                    continue
             found += [stem(p) for p in parts if len(p) > 1 and not p.isdigit() and p.casefold() not in STOP]
         elif token.kind in ("uri", "condition"):
             found.append(stem(token.text.split(":")[0]))

@@ -78,7 +78,7 @@ SYNONYMS = (
     "bit quantise quantize precision quantisation bitwidth", "tag tagger slot entity ner label parse parser",
     "find match retrieve retrieval recall linkage lookup search", "word token",
     "landscape surface terrain map", "detect spot recognise recognize detector", "strength rate dose amount severity fraction intensity",
-    "interact interaction epistasis pair synergy", "pair double pairwise", "effnet efficientnet", "rebuild replay reconstruct restore recreate",
+    "interact interaction epistasis pair synergy", "pair double pairwise", "saliency attribution explain explanation heatmap", "sensor observe observation", "effnet efficientnet", "rebuild replay reconstruct restore recreate",
     "embed embedding vector representation", "encoder embedder transformer", "classifier network net", "shuffle permute scramble reorder",
     "unit replicate seed repeat", "smooth smoothing", "swap transpose", "letter character char",
     "radius eps epsilon size", "gene regulator transcription", "important importance matter",
@@ -91,6 +91,8 @@ PHRASES = (
     (r"knock(?:ing|ed|s)?[ -]?outs?", "knockout"), (r"knock(?:ing|ed|s)?[ -]?downs?", "knockdown"),
     (r"over-?[ ]?express(?:ing|ed|es|ion)?", "overexpress"), (r"fine-?[ ]tun(?:e|ing|ed)", "finetune"),
     (r"tak(?:e|es|ing)[ ]out|turn(?:s|ed|ing)?[ ]off", "remove"), (r"switch(?:ed|ing)?[ ]off", "remove"), (r"left out|leav(?:e|ing) out", "remove"),
+    (r"\b(?:fine-?[ ]?tuned|trained)[ ](model|weights|network|net|adapters?|encoder|classifier)\b", r"\g<1>"),
+    (r"\bcart[ -]pole\b", "cartpole"), (r"\bsalt[ -](?:and|&)[ -]pepper\b", "impulse"),
     (r"\b(scal\w+\b[^;,]{0,40}\bby )half\b", r"\g<1>0.5"), (r"\bhalf(?: the)? (strength|rate|dose)\b", r"\g<1> 0.5"),
     (r"learning[ ]rate", "lr"), (r"l-?[ ]?(?:inf|infinity|∞)\b", "linf"), (r"f-1\b", "f1"),
 )  # fmt: skip
