@@ -15,7 +15,9 @@ from agentkit_weight.params import SubjectParams
 class Bits(SubjectParams):
     """Which widths, and how small."""
 
-    choices: Annotated[tuple[Literal[2, 3, 4, 8], ...], Field(min_length=1)] = (2, 3, 4, 8)
+    choices: Annotated[
+        tuple[Literal[2, 3, 4, 8], ...], Field(min_length=1, description="bits that a layer may get")
+    ] = (2, 3, 4, 8)
     size_ratio: Annotated[
         tuple[Annotated[float, Field(ge=0.1, le=1)], ...],
         Field(
@@ -43,6 +45,7 @@ class Bits(SubjectParams):
 def bits(params: Bits, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Choose bits per layer by curvature (HAWQ-V3's rule and an exact MILP), then measure every allocation.
 
+    Which layers can be quantised to few bits (2, 3, 4), and what does rounding cost?
     Conditions: `mixed@0.5` for each size ratio, `uniform:4` for each width that is the same everywhere, and
     `order` with the Spearman correlation of predicted and measured rise over the allocations. The allocation,
     the Pareto front and the traces' intervals are artifacts. Weights are rounded in a private copy only.

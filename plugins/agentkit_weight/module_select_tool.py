@@ -37,6 +37,7 @@ class ModuleSelect(SubjectParams):
 def module_select(params: ModuleSelect, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Remove one adapter at a time and measure what it costs; compare with the size of its weights.
 
+    How important is each adapter module, and which can be left out?
     Conditions `without:LAYER` (`without:LAYER#3` for one rank) hold `removal_loss_rise`; `magnitude` holds the
     Spearman correlation of that rise with ||s B A||_F; `kept:K`, with `keep`, the rise after removing the least
     harmful adapter again and again with a short tuning between (DARTS-PT's rule).

@@ -43,12 +43,13 @@ class Sharpness(SubjectParams):
     seconds_per_unit=240,
 )
 def sharpness(params: Sharpness, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
-    """Measure curvature and loss rise around trained weights, in the space of the target matrices.
+    """Measure how sharp or flat the minimum is: Hessian curvature and loss rise around trained weights.
 
-    `lambda_max` by Lanczos (residual in the artifact), `trace` by Hutchinson (interval in the artifact), `sam_rise`
-    along one normalised ascent step (a lower bound of the maximum), `noise_rise` under relative noise. `lr_lambda_half`
-    and `lr_trace_half` stand beside the stability limits 1: numbers, not a verdict. Conditions: `noise=0.5` for
-    other radii, `module:NAME` for single layers with `per_module`.
+    All in the space of the target matrices. `lambda_max`, the largest eigenvalue, by Lanczos (residual in the
+    artifact), `trace` by Hutchinson (interval in the artifact), `sam_rise` along one normalised ascent step (a lower
+    bound of the maximum), `noise_rise` under relative noise. `lr_lambda_half` and `lr_trace_half` stand beside the
+    stability limits 1: numbers, not a verdict. Conditions: `noise=0.5` for other radii, `module:NAME` for single
+    layers with `per_module`.
     """
     from agentkit_weight.sharpness import run
 
