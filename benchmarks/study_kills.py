@@ -133,20 +133,26 @@ def finish(driver: subprocess.Popen[bytes], folder: Path, store: str) -> None:
         raise SystemExit((folder / f"{store}.log").read_text()[-3000:])
 
 
+FAULTS = {
+    "units without an outcome": "SELECT count(*) FROM run_unit u "
+    "LEFT JOIN outcome o ON o.run = u.run AND o.unit = u.unit WHERE o.id IS NULL",
+    "outcomes recorded twice": "SELECT count(*) FROM "
+    "(SELECT 1 FROM outcome GROUP BY run, unit HAVING count(*) > 1)",
+    "units failed": "SELECT count(*) FROM outcome WHERE status != 'ok'",
+}
+
+
 def faults(store: Path) -> dict[str, int]:
     """Rows that must not exist, counted by SQL."""
     with sqlite3.connect(store) as connection:
-        one = lambda query: connection.execute(query).fetchone()[0]  # noqa: E731 - three one-line questions
-        return {
-            "units without an outcome": one(
-                "SELECT count(*) FROM run_unit u LEFT JOIN outcome o ON o.run = u.run AND o.unit = u.unit "
-                "WHERE o.id IS NULL"
-            ),
-            "outcomes recorded twice": one(
-                "SELECT count(*) FROM (SELECT 1 FROM outcome GROUP BY run, unit HAVING count(*) > 1)"
-            ),
-            "units failed": one("SELECT count(*) FROM outcome WHERE status != 'ok'"),
-        }
+        return {name: connection.execute(query).fetchone()[0] for name, query in FAULTS.items()}
+
+
+def print_faults(bad: Counter[str]) -> int:
+    """Each count that must be zero; returns the exit code."""
+    for fault in (*FAULTS, "verdicts that differ"):
+        print(f"{fault}: {bad[fault]}")
+    return 1 if any(bad.values()) else 0
 
 
 def main() -> int:
@@ -182,14 +188,7 @@ def main() -> int:
         outcomes = sum(v["units"] for v in calm)
     print(f"SIGKILLs: {total['driver']} of the driver, {total['worker']} of workers, over {studies} studies")
     print(f"confirm units in the undisturbed study: {outcomes}")
-    for fault in (
-        "units without an outcome",
-        "outcomes recorded twice",
-        "units failed",
-        "verdicts that differ",
-    ):
-        print(f"{fault}: {bad[fault]}")
-    return 1 if any(bad.values()) else 0
+    return print_faults(bad)
 
 
 if __name__ == "__main__":

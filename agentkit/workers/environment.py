@@ -6,7 +6,7 @@ import fnmatch
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,8 +66,6 @@ def threads(count: int) -> Iterator[None]:
 
     A matrix product split over another number of threads rounds differently: inline and a child must agree.
     """
-    from threadpoolctl import threadpool_limits
-
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(count)))
     torch = sys.modules.get("torch")
@@ -75,7 +73,7 @@ def threads(count: int) -> Iterator[None]:
     if torch and torch_before != count:
         torch.set_num_threads(count)
     try:
-        with threadpool_limits(limits=count):
+        with _pools().limit(limits=count):
             yield
     finally:
         for name, value in before.items():
@@ -85,6 +83,23 @@ def threads(count: int) -> Iterator[None]:
                 os.environ[name] = value
         if torch and torch_before != count:
             torch.set_num_threads(torch_before)
+
+
+_scanned: tuple[int, Any] = (-1, None)
+
+
+def _pools() -> Any:
+    """The thread pools of the libraries that are loaded; looked for again only after something was imported.
+
+    Looking means reading all of `/proc/self/maps`, which took longer than a small job.
+    """
+    global _scanned  # noqa: PLW0603 - one process, one set of libraries
+    if _scanned[0] != len(sys.modules):
+        from threadpoolctl import ThreadpoolController
+
+        controller = ThreadpoolController()
+        _scanned = (len(sys.modules), controller)
+    return _scanned[1]
 
 
 def limit_resources() -> None:

@@ -148,10 +148,11 @@ class LocalExecutor:
 
     def _dispatch(self) -> None:
         """Give waiting jobs to idle workers, in order; a job may wait for a busy worker that is warm for it."""
+        backlog: dict[str, float] = {}
         for job in list(self._waiting):
             if len(self._running) >= self._config.workers + len(self._devices.names) * 16:
                 return
-            worker = self._worker_for(job)
+            worker = self._worker_for(job, backlog)
             if worker is not None:
                 self._waiting.remove(job)
                 self._running[job.job_id] = (job, worker, time.monotonic())
@@ -164,14 +165,14 @@ class LocalExecutor:
         busy = {id(w) for _, w, _ in self._running.values()}
         return len(cpu) < self._config.workers or any(id(w) not in busy for w in self._workers)
 
-    def _worker_for(self, job: JobSpec) -> Supervisor | None:
+    def _worker_for(self, job: JobSpec, backlog: dict[str, float]) -> Supervisor | None:
         threads = sum(j.resources.cpus for j, _, _ in self._running.values())
         if self._running and threads + job.resources.cpus > self._cpus:
             return None
         share = self._share_of(job)
         group = [w for w in self._workers if w.setup.share == share]
         busy = {w.name: (j, begin) for j, w, begin in self._running.values()}
-        chosen = self._router.choose(job, group, busy, can_start=self._can_start(share))
+        chosen = self._router.choose(job, group, busy, can_start=self._can_start(share), backlog=backlog)
         return self._start(share) if chosen == "start" else chosen
 
     def _share_of(self, job: JobSpec) -> float:

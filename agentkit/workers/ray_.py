@@ -256,12 +256,14 @@ class RayExecutor:
 
     def _dispatch(self) -> None:
         self._take_back_from_pending()
+        backlog: dict[str, float] = {}
         for entry in list(self._waiting):
             job, since = entry
             shape = self._shape(job)
             group = [w for w in self._workers if w.shape == shape]
             busy = {w.name: (w.job, w.sent_at) for w in group if w.job is not None}
-            chosen = self._router.choose(job, group, busy, can_start=self._can_start(shape))
+            can_start = self._can_start(shape)
+            chosen = self._router.choose(job, group, busy, can_start=can_start, backlog=backlog)
             if chosen is None:
                 self._give_up_waiting(entry, since)
                 continue

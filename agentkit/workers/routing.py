@@ -38,17 +38,31 @@ class Router:
         busy: Mapping[str, tuple[JobSpec, float]],
         *,
         can_start: bool,
+        backlog: dict[str, float],
     ) -> WorkerT | Literal["start"] | None:
-        """The worker with the least wait + load + run; None when that one is busy, `start` for a new one."""
-        best: WorkerT | Literal["start"] | None = None
+        """The worker with the least wait + load + run; None when that one is busy, `start` for a new one.
+
+        Args:
+            job: the job to be placed.
+            workers: those it could go to.
+            busy: by worker, what it runs and since when.
+            can_start: whether another worker may be started.
+            backlog: by busy worker, seconds of the jobs that this round has already left waiting for it. Grows when
+                this one is left waiting too: without it, a whole sweep would queue behind the one warm worker.
+        """
+        best: WorkerT | None = None
         best_cost = float("inf")
         for worker in workers:
-            cost = self._wait_s(busy.get(worker.name)) + self._cold_s(job, worker.name)
+            wait = self._wait_s(busy.get(worker.name)) + backlog.get(worker.name, 0.0)
+            cost = wait + self._cold_s(job, worker.name)
             if cost < best_cost:
-                best, best_cost = (None if worker.name in busy else worker), cost
+                best, best_cost = worker, cost
         if can_start and self._cold_s(job, None) < best_cost:
             return "start"
-        return best
+        if best is None or best.name not in busy:
+            return best
+        backlog[best.name] = backlog.get(best.name, 0.0) + self._run_s(job)
+        return None
 
     def loaded(self, job: JobSpec, worker: str, event: Event) -> None:
         """Learn from a `started` event what loading its targets took."""
@@ -70,6 +84,9 @@ class Router:
         if not targets or (worker is not None and set(targets) <= self._warm.get(worker, frozenset())):
             return 0.0 if worker is not None else 1e-9
         return self._load_s.get(targets, _LOAD_GUESS_S)
+
+    def _run_s(self, job: JobSpec) -> float:
+        return self._unit_s.get(job.tool, 2 * _LOAD_GUESS_S) * len(job.units)
 
     def _wait_s(self, running: tuple[JobSpec, float] | None) -> float:
         if running is None:

@@ -242,3 +242,42 @@ def test_the_process_table_sees_sessions_memory_and_marks(monkeypatch):
         child.kill()
         child.wait()
         child.stdout.close()
+
+
+def test_a_sweep_does_not_queue_behind_the_one_warm_worker(make_job):
+    from types import SimpleNamespace
+
+    from agentkit.workers.job import make_event
+    from agentkit.workers.routing import Router
+
+    warm, router = SimpleNamespace(name="w0"), Router()
+    jobs = [make_job("on_target", job={"run": f"r{i}"}) for i in range(12)]
+    first = jobs[0]
+    router.loaded(first, "w0", make_event(first, "started", "w0", 1, {"load_s": 5.0}))
+    router.ended(first, "w0", make_event(first, "end", "w0", 2, {"status": "ok", "seconds": 1.0}))
+    busy = {"w0": (first, time.monotonic())}
+    backlog: dict[str, float] = {}
+    answers = [router.choose(job, [warm], busy, can_start=True, backlog=backlog) for job in jobs[1:]]
+    assert answers[:4] == [None] * 4, "waiting a second is better than loading for five"
+    assert "start" in answers[4:6], "the sixth would wait longer than a new worker takes to load"
+    assert router.choose(jobs[1], [warm], {}, can_start=True, backlog={}) is warm
+
+
+def test_the_thread_pools_of_loaded_libraries_are_looked_for_once_and_again_after_an_import(monkeypatch):
+    import numpy as np  # noqa: F401 - brings a BLAS
+    import threadpoolctl
+
+    from agentkit.workers import environment
+
+    made = []
+    real = threadpoolctl.ThreadpoolController
+    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", lambda: made.append(1) or real())
+    monkeypatch.setattr(environment, "_scanned", (-1, None))
+    for count in (1, 2, 1):
+        with environment.threads(count):
+            blas = [p for p in real().info() if p["user_api"] == "blas"]
+            assert blas and {p["num_threads"] for p in blas} == {count}
+    assert len(made) == 1
+    monkeypatch.setitem(sys.modules, "a_library_that_was_just_imported", sys)
+    with environment.threads(1):
+        assert len(made) == 2
