@@ -41,9 +41,10 @@ def _metric_answer(table: Measurements, tool: Tool, metric: str) -> dict[str, An
             means.append(float(differences.mean()))
             errors.append(_standard_error(differences))
     kept = _most_telling(means, errors)
+    known = baseline[np.isfinite(baseline)]  # a tool may measure a metric in other conditions alone
     return {
-        "baseline": _short(float(np.nanmean(baseline))),
-        "baseline_sd": _short(float(np.nanstd(baseline, ddof=1)) if len(baseline) > 1 else 0.0),
+        "baseline": _short(float(known.mean())) if len(known) else None,
+        "baseline_sd": _short(float(known.std(ddof=1)) if len(known) > 1 else 0.0),
         "low": declared.low,
         "high": declared.high,
         "higher_is_better": declared.higher_is_better,

@@ -11,9 +11,10 @@ import typer
 from typer.core import TyperGroup
 
 from agentkit import __version__
+from agentkit.cli import mcp
 from agentkit.errors import AgentkitError
 
-BUILT_IN = ("run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "workers", "doctor")
+BUILT_IN = ("run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "workers", "doctor", "mcp")
 
 
 class Commands(TyperGroup):
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 tools_app = typer.Typer(no_args_is_help=True, help="List and show the tools that plugins bring.")
 app.add_typer(tools_app, name="tools")
+app.add_typer(mcp.app, name="mcp")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 StoreArgument = Annotated[
