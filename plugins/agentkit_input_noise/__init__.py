@@ -10,6 +10,7 @@ from agentkit import TargetLoader, Tool, hookimpl
 @hookimpl
 def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     """Register the tools `noise.*`."""
+    from agentkit_input_noise.asr_tool import noise_asr
     from agentkit_input_noise.attack_tool import noise_attack
     from agentkit_input_noise.bounds_tool import noise_bounds
     from agentkit_input_noise.certify_tool import noise_certify
@@ -27,6 +28,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     register(noise_bounds)
     register(noise_detect)
     register(noise_rl)
+    register(noise_asr)
 
 
 @hookimpl
@@ -36,6 +38,7 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     from agentkit_input_noise.cartpole_target import cartpole
     from agentkit_input_noise.digits_target import digits
     from agentkit_input_noise.photos_target import effnet_lite0, photos
+    from agentkit_input_noise.speech_target import speech, whisper
     from agentkit_input_noise.tagger_target import tagger
 
     register(addresses)
@@ -44,3 +47,5 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     register(cartpole)
     register(photos)
     register(effnet_lite0)
+    register(speech)
+    register(whisper)

@@ -59,7 +59,7 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
     controls = {str(params.kind): "random_sign" if params.norm == "inf" else "random_sphere"}
-    curve_files.write(ctx, table, curve_files.Sweep(kinds, params.eps, drawn, controls), units)
+    curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.eps, drawn, controls))
     return table
 
 

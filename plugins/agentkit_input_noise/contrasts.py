@@ -9,7 +9,9 @@ from agentkit import BASELINE
 from agentkit_input_noise.sweep import CHANCE, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    Name = Callable[[str, float], str]
 
 Contrast = dict[str, float]
 """Coefficient by condition."""
@@ -20,19 +22,19 @@ LEVEL = 1 / 2_000
 BET_CAP = 0.95
 
 
-def trend(kind: str, strengths: Sequence[float]) -> Contrast:
+def trend(kind: str, strengths: Sequence[float], name: Name = name_of) -> Contrast:
     """Centred ranks over baseline and the strengths: below zero when the level falls with strength.
 
     Scaled so that the positive coefficients sum to 1, as for a plain difference.
     """
-    names = [BASELINE, *(name_of(kind, s) for s in sorted(strengths))]
+    names = [BASELINE, *(name(kind, s) for s in sorted(strengths))]
     ranks = {name: i - (len(names) - 1) / 2 for i, name in enumerate(names)}
     return _scaled(ranks)
 
 
-def ed50_below(kind: str, strength: float) -> Contrast:
+def ed50_below(kind: str, strength: float, name: Name = name_of) -> Contrast:
     """Below zero exactly when at `strength` more than half of baseline minus chance is lost (falling curve)."""
-    return {name_of(kind, strength): 1.0, BASELINE: -0.5, CHANCE: -0.5}
+    return {name(kind, strength): 1.0, BASELINE: -0.5, CHANCE: -0.5}
 
 
 def excess_over_control(condition: str, control: str) -> Contrast:
@@ -40,15 +42,15 @@ def excess_over_control(condition: str, control: str) -> Contrast:
     return {condition: 1.0, control: -1.0}
 
 
-def area_difference(kind_a: str, kind_b: str, strengths: Sequence[float]) -> Contrast:
+def area_difference(kind_a: str, kind_b: str, strengths: Sequence[float], name: Name = name_of) -> Contrast:
     """Area under the curve of one kind minus that of another on the same grid (trapezoid)."""
     grid = [0.0, *sorted(strengths)]
     width = grid[-1] - grid[0]
     found: Contrast = {}
     for i, strength in enumerate(grid[1:], 1):
         left, right = grid[i] - grid[i - 1], (grid[i + 1] - grid[i]) if i + 1 < len(grid) else 0.0
-        found[name_of(kind_a, strength)] = (left + right) / (2 * width)
-        found[name_of(kind_b, strength)] = -(left + right) / (2 * width)
+        found[name(kind_a, strength)] = (left + right) / (2 * width)
+        found[name(kind_b, strength)] = -(left + right) / (2 * width)
     return found
 
 
@@ -89,6 +91,7 @@ def ready_made(
     *,
     falls: bool = True,
     controls: Mapping[str, str] | None = None,
+    name: Name = name_of,
 ) -> list[dict[str, Any]]:
     """Every contrast worth registering from one exploration, with what it showed and the least it would cost.
 
@@ -101,23 +104,26 @@ def ready_made(
         levels: mean level by condition, `baseline` among them.
         falls: whether noise lowers the metric.
         controls: for a kind, the kind that is its matched-size control.
+        name: the condition of a kind at a strength.
     """
     direction = "less" if falls else "greater"
     claims: list[tuple[str, Contrast, str]] = []
     for kind in kinds:
-        claims.append((f"trend of {kind}", trend(kind, strengths), direction))
+        claims.append((f"trend of {kind}", trend(kind, strengths, name), direction))
         if CHANCE in levels:
-            claims += [(f"ED50 of {kind} < {s:g}", ed50_below(kind, s), direction) for s in sorted(strengths)]
+            claims += [
+                (f"ED50 of {kind} < {s:g}", ed50_below(kind, s, name), direction) for s in sorted(strengths)
+            ]
     for kind, control in (controls or {}).items():
         for s in sorted(strengths):
-            pair = name_of(kind, s), name_of(control, s)
+            pair = name(kind, s), name(control, s)
             claims.append((f"{pair[0]} beyond {pair[1]}", excess_over_control(*pair), direction))
     for i, a in enumerate(kinds):
         for b in kinds[i + 1 :]:
-            claims.append((f"area of {a} minus {b}", area_difference(a, b, strengths), "two_sided"))
+            claims.append((f"area of {a} minus {b}", area_difference(a, b, strengths, name), "two_sided"))
     return [
-        row(name, contrast, toward, metric, low, high, levels)
-        for name, contrast, toward in claims
+        row(title, contrast, toward, metric, low, high, levels)
+        for title, contrast, toward in claims
         if all(c in levels for c in contrast)
     ]
 

@@ -15,7 +15,7 @@ from agentkit_input_noise.dose_response import Curve, describe
 from agentkit_input_noise.sweep import CHANCE, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -39,6 +39,8 @@ class Sweep(NamedTuple):
         metrics: metrics to draw, the main one first.
         controls: for a kind, the kind that stands beside it as its matched-size control.
         only_mapped: kinds that do not start at baseline: on the map, without a curve.
+        axis: what strengths are called on the figure.
+        name: the condition of a kind at a strength.
     """
 
     kinds: Sequence[str]
@@ -46,23 +48,31 @@ class Sweep(NamedTuple):
     metrics: Sequence[Metric]
     controls: dict[str, str] = {}  # noqa: RUF012 - never written
     only_mapped: Sequence[str] = ()
+    axis: str = "strength"
+    name: Callable[[str, float], str] = name_of
 
 
-def write(ctx: Context, table: Measurements, sweep: Sweep, units: Sequence[Unit]) -> None:
+def write(ctx: Context, table: Measurements, units: Sequence[Unit], *sweeps: Sweep) -> None:
     """Store `curve.json`, `curve.svg`, `heat.svg`, `strength.json` and `contrasts.json` of a whole exploration.
 
-    Nothing is written for a call that was asked for some conditions only (a confirmation, a part of a split
-    run), that has fewer than two units, or that has no kind with several strengths.
+    Kinds whose strengths mean different things come as several sweeps of the same metrics. Nothing is written
+    for a call that was asked for some conditions only (a confirmation, a part of a split run), that has fewer
+    than two units, or that has no kind with several strengths.
     """
-    if ctx.conditions is not None or len(units) < LEAST_UNITS or not sweep.kinds:
+    sweeps = tuple(s for s in sweeps if s.kinds)
+    if ctx.conditions is not None or len(units) < LEAST_UNITS or not sweeps:
         return
-    curves = {m.name: _curves(table, sweep, m, units) for m in sweep.metrics}
-    ctx.artifact("curve.json", {m: {k: c.to_json() for k, c in of.items()} for m, of in curves.items()})
-    ctx.artifact("curve.svg", draw(curves, sweep))
-    ctx.artifact("contrasts.json", [row for m in sweep.metrics for row in _claims(table, sweep, m)])
+    metrics = sweeps[0].metrics
+    curves = [{m.name: _curves(table, sweep, m, units) for m in metrics} for sweep in sweeps]
+    ctx.artifact("curve.json", {
+        m.name: {kind: c.to_json() for of in curves for kind, c in of[m.name].items()} for m in metrics
+    })  # fmt: skip
+    ctx.artifact("curve.svg", draw(curves, sweeps))
+    ctx.artifact("contrasts.json", [row for s in sweeps for m in metrics for row in _claims(table, s, m)])
+    sweep = sweeps[0]
     mapped = [*sweep.kinds, *sweep.only_mapped]
     if len(mapped) >= LEAST_FOR_HEAT:
-        ctx.artifact("heat.svg", draw_heat(table, sweep.metrics[0].name, mapped, sweep.strengths))
+        ctx.artifact("heat.svg", draw_heat(table, sweep, mapped))
     if "edit_rate" in table.metrics:
         ctx.artifact("strength.json", _measured_strength(table, sweep))
 
@@ -82,7 +92,7 @@ def _curves(table: Measurements, sweep: Sweep, metric: Metric, units: Sequence[U
         floor = sign * table.column(metric.name, CHANCE)
     found = {}
     for kind in sweep.kinds:
-        names = [BASELINE, *(name_of(kind, s) for s in strengths[1:])]
+        names = [BASELINE, *(sweep.name(kind, s) for s in strengths[1:].tolist())]
         levels = sign * np.stack([table.column(metric.name, name) for name in names], axis=1)
         fit = describe(strengths, levels, floor, rng=units[0].rng("curve.bootstrap"))
         found[kind] = fit if sign > 0 else fit.turned()
@@ -98,7 +108,7 @@ def _claims(table: Measurements, sweep: Sweep, metric: Metric) -> list[dict[str,
     levels = {c: level for c, level in means.items() if not np.isnan(level)}
     return ready_made(
         sweep.kinds, sweep.strengths, metric.name, metric.low, metric.high, levels,
-        falls=metric.higher_is_better is not False, controls=sweep.controls,
+        falls=metric.higher_is_better is not False, controls=sweep.controls, name=sweep.name,
     )  # fmt: skip
 
 
@@ -135,27 +145,33 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's palette: told apart by people who do not see all colours."""
 
 
-def draw(curves: dict[str, dict[str, Curve]], sweep: Sweep) -> str:
-    """One panel a metric as SVG text; equal curves give equal bytes."""
-    with svg_figure(len(curves)) as (panels, text):
-        for axes, (metric, of) in zip(panels, curves.items(), strict=True):
-            for colour, (kind, curve) in zip(COLOURS * 3, of.items(), strict=False):
-                _draw_curve(axes, curve, kind, colour)
-            floor = next(iter(of.values())).floor
-            axes.axhline(floor, color="0.6", lw=0.8, ls=":", label="chance or floor")
-            axes.set(xlabel="strength", ylabel=metric)
+def draw(curves: Sequence[dict[str, dict[str, Curve]]], sweeps: Sequence[Sweep]) -> str:
+    """One panel a metric (columns) and sweep (rows) as SVG text; equal curves give equal bytes.
+
+    A kind that is another's matched-size control is drawn as a band, so that an effect stands out of it or not.
+    """
+    with svg_figure(len(curves[0]), len(sweeps)) as (panels, text):
+        for row, sweep in enumerate(sweeps):
+            for column, (metric, of) in enumerate(curves[row].items()):
+                axes = panels[row * len(curves[row]) + column]
+                for colour, (kind, curve) in zip(COLOURS * 3, of.items(), strict=False):
+                    _draw_curve(axes, curve, kind, colour, is_control=kind in sweep.controls.values())
+                floor = next(iter(of.values())).floor
+                axes.axhline(floor, color="0.6", lw=0.8, ls=":", label="chance or floor")
+                axes.set(xlabel=sweep.axis, ylabel=metric)
     return text.getvalue()
 
 
-def draw_heat(table: Measurements, metric: str, kinds: Sequence[str], strengths: Sequence[float]) -> str:
+def draw_heat(table: Measurements, sweep: Sweep, kinds: Sequence[str]) -> str:
     """Mean level of every kind (rows) at every strength (columns), numbers written in, as SVG text."""
-    grid = np.array([[table.column(metric, name_of(k, s)).mean() for s in sorted(strengths)] for k in kinds])
+    metric, strengths = sweep.metrics[0].name, sorted(sweep.strengths)
+    grid = np.array([[table.column(metric, sweep.name(k, s)).mean() for s in strengths] for k in kinds])
     with svg_figure(1) as (panels, text):
         axes = panels[0]
         axes.imshow(grid, aspect="auto", cmap="viridis", vmin=0, vmax=1)
-        axes.set_xticks(range(len(strengths)), [f"{s:g}" for s in sorted(strengths)])
+        axes.set_xticks(range(len(strengths)), [f"{s:.3g}" for s in strengths])
         axes.set_yticks(range(len(kinds)), kinds, fontsize=7)
-        axes.set(xlabel="strength", title=f"mean {metric}")
+        axes.set(xlabel=sweep.axis, title=f"mean {metric}")
         for (row, column), level in np.ndenumerate(grid):
             axes.text(column, row, f"{level:.2f}", ha="center", va="center", fontsize=7,
                       color="black" if level > 0.5 else "white")  # fmt: skip
@@ -191,15 +207,15 @@ def draw_detection(rows: Sequence[dict[str, Any]], strengths: Sequence[float], k
 
 
 @contextmanager
-def svg_figure(columns: int) -> Iterator[tuple[Any, io.StringIO]]:
+def svg_figure(columns: int, rows: int = 1) -> Iterator[tuple[Any, io.StringIO]]:
     """Panels side by side, and the text that holds their SVG afterwards; no date, no random ids."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "agentkit", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(4.6 * columns + 0.6, 4.2), layout="constrained")
-        panels = figure.subplots(1, columns, squeeze=False)[0]
+        figure = Figure(figsize=(4.6 * columns + 0.6, 3.4 * rows + 0.8), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
         yield panels, text
         for axes in panels:
             axes.spines[["top", "right"]].set_visible(False)
@@ -215,8 +231,10 @@ def svg_figure(columns: int) -> Iterator[tuple[Any, io.StringIO]]:
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def _draw_curve(axes: Any, curve: Curve, kind: str, colour: str) -> None:
+def _draw_curve(axes: Any, curve: Curve, kind: str, colour: str, *, is_control: bool = False) -> None:
     low, high = curve.interval
+    if is_control:
+        axes.fill_between(curve.strengths, low, high, color=colour, alpha=0.25, lw=0)
     axes.errorbar(
         curve.strengths, curve.mean, yerr=np.abs(np.stack([curve.mean - low, high - curve.mean])), fmt="o",
         ms=3.5, lw=1, color=colour, label=f"{kind} (mean, 95 % bootstrap)",

@@ -101,7 +101,7 @@ def _write(
     drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate") and m.name in table.metrics]
     kinds = pixel_kinds(params)
     controls = {"edge_weighted": "gaussian"} if "edge_weighted" in kinds else {}
-    curve_files.write(ctx, table, curve_files.Sweep(kinds, params.strengths, drawn, controls), units)
+    curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.strengths, drawn, controls))
     if ctx.conditions is None:
         strengths = [
             {

@@ -91,7 +91,7 @@ def measure(
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     drawn = [m for m in metrics if m.name in ("recall_at_1", "margin")]
     kinds = [k for k in params.kinds if k not in LEVEL_KINDS]
-    curve_files.write(ctx, table, curve_files.Sweep(kinds, params.strengths, drawn), units)
+    curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.strengths, drawn))
     curve_files.write_examples(ctx, examples)
     return table
 

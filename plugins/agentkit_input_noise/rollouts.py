@@ -52,7 +52,7 @@ def measure(
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     controls = {"obs_attack": CONTROL} if "obs_attack" in kinds else {}
-    curve_files.write(ctx, table, curve_files.Sweep(kinds, params.strengths, list(metrics), controls), units)
+    curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.strengths, list(metrics), controls))
     return table
 
 

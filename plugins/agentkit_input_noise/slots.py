@@ -64,7 +64,7 @@ def measure(
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     drawn = [m for m in metrics if m.name in ("span_f1", "exact")]
     kinds, jumps = curve_kinds(params)
-    curve_files.write(ctx, table, curve_files.Sweep(kinds, params.strengths, drawn, only_mapped=jumps), units)
+    curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.strengths, drawn, only_mapped=jumps))
     curve_files.write_examples(ctx, examples)
     return table
 

