@@ -292,6 +292,7 @@ def start_loops(
     batch: int,
     feedback: Feedback | None = None,
     knowledge: Knowledge | None = None,
+    pool: Sequence[Screen] = (),
 ) -> dict[str, list[ClosedLoop]]:
     """Loops by condition (`NAME` or `NAME!permuted`), one a unit; `advance` them, judge them with `screen`."""
     made: dict[str, Picker] = {}
@@ -300,7 +301,7 @@ def start_loops(
     for condition in conditions:
         name, permuted = split_name(condition)
         if name not in made:
-            made[name] = make_picker(name, screen.library, knowledge)
+            made[name] = make_picker(name, screen.library, knowledge, pool)
         loops[condition] = [
             ClosedLoop(
                 screen.permuted(unit) if permuted else screen, made[name], rounds, batch, unit,

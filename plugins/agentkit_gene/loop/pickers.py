@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,10 +11,12 @@ from agentkit.errors import unknown
 from agentkit_gene.loop.errors import NoFeaturesError, UnknownPickerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from agentkit_gene.loop.features import Knowledge
-    from agentkit_gene.loop.screen import Library, View
+    from agentkit_gene.loop.screen import Library, Screen, View
 
 PERMUTED = "!permuted"
 DEFAULT = "prior+ens"
@@ -85,18 +86,38 @@ class RandomPicker:
         return [Ranking(view.uniforms("random")) for view in views]
 
 
-def _random(library: Library, knowledge: Knowledge | None) -> Picker:
-    return RandomPicker()
+PAIR_PICKERS = ("prior", "trees", "prior+trees", "prior+ens")
+"""Pickers with knowledge that know how to rank pairs."""
 
 
-Factory = Callable[["Library", "Knowledge | None"], Picker]
-_FACTORIES: dict[str, Factory] = {"random": _random}
-"""Makers by name; the heavy ones import their module when called."""
+def _single(name: str, knowledge: Knowledge) -> Picker:
+    """A picker of single genes; each module is imported when it is needed."""
+    from agentkit_gene.loop import diversity, ensemble, uncertainty
+
+    makers: dict[str, Callable[[], Picker]] = {
+        "prior": lambda: ensemble.PriorPicker(knowledge),
+        "trees": lambda: ensemble.TreesPicker(knowledge, prior=False),
+        "prior+trees": lambda: ensemble.TreesPicker(knowledge, prior=True),
+        "prior+ens": lambda: ensemble.EnsemblePicker(knowledge),
+        "gp_thompson": lambda: uncertainty.ThompsonPicker(knowledge),
+        "top_uncertain": lambda: uncertainty.UncertainPicker(knowledge, soft=False),
+        "soft_uncertain": lambda: uncertainty.UncertainPicker(knowledge, soft=True),
+        "coreset": lambda: diversity.CoresetPicker(knowledge),
+        "kmeans": lambda: diversity.KMeansPicker(knowledge),
+    }
+    return makers[name]()
+
+
+TRANSFER = "xprior+ens"
+NAMES = (
+    "coreset", "gp_thompson", "kmeans", "prior", "prior+ens", "prior+trees", "random", "soft_uncertain", "top_uncertain",
+    "trees", TRANSFER,
+)  # fmt: skip
 
 
 def picker_names() -> list[str]:
     """Names that `make_picker` knows."""
-    return sorted(_FACTORIES)
+    return list(NAMES)
 
 
 def split_name(condition: str) -> tuple[str, bool]:
@@ -105,16 +126,38 @@ def split_name(condition: str) -> tuple[str, bool]:
     return name, name != condition
 
 
-def make_picker(name: str, library: Library, knowledge: Knowledge | None = None) -> Picker:
+def make_picker(
+    name: str, library: Library, knowledge: Knowledge | None = None, pool: Sequence[Screen] = ()
+) -> Picker:
     """The picker of this name for a library.
+
+    Args:
+        name: one of `picker_names()`.
+        library: what is picked from; pairs have pickers of their own.
+        knowledge: prior knowledge; only `random` does without.
+        pool: screens of other studies, read by `xprior+ens` alone.
 
     Raises:
         UnknownPickerError: with near names.
         NoFeaturesError: when it needs prior knowledge and there is none.
     """
-    if name not in _FACTORIES:
-        raise UnknownPickerError(unknown("picker", name, picker_names()))
-    return _FACTORIES[name](library, knowledge)
+    if name not in NAMES:
+        raise UnknownPickerError(unknown("picker", name, NAMES))
+    if name == "random":
+        return RandomPicker()
+    known = need(knowledge, name)
+    if library.pairs:
+        from agentkit_gene.loop.pairs import PairFeatures, PairPicker
+
+        if name not in PAIR_PICKERS:
+            raise UnknownPickerError(unknown("picker of gene pairs", name, ("random", *PAIR_PICKERS)))
+        return PairPicker(name, PairFeatures(library, known))
+    if name == TRANSFER:
+        from agentkit_gene.loop.ensemble import EnsemblePicker
+        from agentkit_gene.loop.transfer import transfer_prior
+
+        return EnsemblePicker(known, transfer_prior(library, known, pool))
+    return _single(name, known)
 
 
 def need(knowledge: Knowledge | None, name: str) -> Knowledge:
