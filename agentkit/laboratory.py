@@ -23,10 +23,11 @@ from agentkit.workers import StatusFile, WorkersConfig, open_executor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from agentkit.agent.outside import OutsideServers
     from agentkit.agent.session import PlannerSession
     from agentkit.ledger import Campaign, Hypothesis
     from agentkit.measurements import Measurements
-    from agentkit.study import Budget
+    from agentkit.study import ApprovalSection, Budget
     from agentkit.testing.replay import Replayed
     from agentkit.tools import Tool
     from agentkit.workers import Event, Executor
@@ -75,6 +76,7 @@ class Lab:
         self._notify = notify
         self._on_event = on_event
         self._executor: Executor | None = None
+        self._outside: list[OutsideServers] = []
         self.ledger = Ledger(_with_folder(store))
         self.artifacts = artifacts_folder(self.ledger.store.path)
         self._status = StatusFile(self.artifacts)
@@ -86,7 +88,9 @@ class Lab:
         self.close()
 
     def close(self) -> None:
-        """End the workers and close the ledger."""
+        """End the workers and other servers, and close the ledger."""
+        while self._outside:
+            self._outside.pop().close()
         if self._executor is not None:
             self._executor.close()
             self._executor = None
@@ -301,11 +305,23 @@ class Lab:
         }
         if study is not None:
             told |= {
-                "policy": study.approve,
+                "policy": self._with_outside(toolbox, study),
                 "fallbacks": [chat_model(f, self.plugins) for f in study.fallback],
             }
         model = chat_model(chosen, self.plugins) if isinstance(chosen, str) else chosen
         return PlannerSession(model, toolbox, template.fill(), Options(**{**told, **options}))
+
+    def _with_outside(self, toolbox: Toolbox, study: Study) -> ApprovalSection:
+        """The study's approvals, after its other MCP servers were started for this planner."""
+        if not study.mcp_servers:
+            return study.approve
+        from agentkit.agent.outside import OutsideServers, policies
+
+        self._outside.append(servers := OutsideServers(study.mcp_servers))
+        if taken := sorted({n.partition(".")[0] for n in self.plugins.tools} & set(study.mcp_servers)):
+            raise ConfigError(f"mcp_servers.{taken[0]}: a plugin's tools have this name; choose another")
+        toolbox.outside = servers.tools
+        return study.approve.model_copy(update={"tools": policies(servers.tools, study.approve.tools)})
 
     def _open_executor(self) -> Executor:
         if self._executor is None:

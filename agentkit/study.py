@@ -107,6 +107,15 @@ class ApprovalSection(Frozen):
         return said or self.default
 
 
+class McpServerSection(Frozen):
+    """Another MCP server, started on its stdin and stdout, whose tools inform a planner and are never experiments."""
+
+    command: Annotated[list[str], Field(min_length=1)]
+    tools: list[str] | None = None
+    pass_env: list[str] = Field(default_factory=list)
+    timeout_s: Positive = 60.0
+
+
 class Study(Frozen):
     """A whole study. With a `goal` the planner drives; without one the file's own steps run in order."""
 
@@ -119,6 +128,9 @@ class Study(Frozen):
     hypotheses: list[HypothesisStep] = Field(default_factory=list)
     budget: BudgetSection = BudgetSection()
     approve: ApprovalSection = ApprovalSection()
+    mcp_servers: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")], McpServerSection] = Field(
+        default_factory=dict
+    )
     store: str = "sqlite:///agentkit.db"
     workers: str | dict[str, Any] = "local"
     seed: Annotated[int, Field(ge=0)] | None = None

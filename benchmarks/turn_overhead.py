@@ -30,7 +30,7 @@ def bare(lab: Any, turns: int, saver: Any = None) -> tuple[float, float]:
     from agentkit.agent.graph import langchain_tools
 
     class Unrecorded:  # the same schemas; answers at once
-        plugins, tool_names, refusals = lab.plugins, sorted(lab.plugins.tools), []
+        plugins, tool_names, refusals, outside = lab.plugins, sorted(lab.plugins.tools), [], {}
 
         def call(self, call_id: str, name: str, args: dict[str, Any]) -> dict[str, Any]:
             return {"hypothesis": args.get("id"), "state": "open", "units": 0}

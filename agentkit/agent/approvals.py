@@ -80,7 +80,7 @@ def _targets(toolbox: Toolbox, tool: str, params: Any) -> dict[str, str]:
 
 
 def _tool_of(toolbox: Toolbox, name: str, args: Mapping[str, Any]) -> str:
-    if name in toolbox.plugins.tools:
+    if name in toolbox.plugins.tools or name in toolbox.outside:
         return name
     if isinstance(ref := args.get("hypothesis"), str):
         found = [h.spec.tool for h in toolbox.campaign.hypotheses() if h.ref == ref]

@@ -24,16 +24,21 @@ MOST_BOUND_TOOLS = 64
 
 def langchain_tools(toolbox: Toolbox) -> list[BaseTool]:
     """One LangChain tool per call and per perturbation tool (explore phase only)."""
-    return [_langchain_tool(toolbox, offer) for offer in offers(toolbox, most_tools=MOST_BOUND_TOOLS)]
+    bound = [*offers(toolbox, most_tools=MOST_BOUND_TOOLS), *(t.offer for t in toolbox.outside.values())]
+    return [_langchain_tool(toolbox, offer) for offer in bound]
 
 
 def _langchain_tool(toolbox: Toolbox, offer: Offer) -> BaseTool:
     name = offer.name
 
-    def answer(runtime: ToolRuntime, **args: Any) -> ToolMessage:
+    def respond(runtime: ToolRuntime, **args: Any) -> ToolMessage:
         call_id = str(runtime.tool_call_id)
         try:
-            content, status = json.dumps(toolbox.call(call_id, name, args), sort_keys=True), "success"
+            if name in toolbox.outside:
+                answer = toolbox.ask_outside(name, args)
+            else:
+                answer = toolbox.call(call_id, name, args)
+            content, status = json.dumps(answer, sort_keys=True), "success"
         except AgentkitError as error:
             if error.exit_code == 3:  # a spent budget ends the session; the planner cannot mend it
                 raise
@@ -42,7 +47,7 @@ def _langchain_tool(toolbox: Toolbox, offer: Offer) -> BaseTool:
         return ToolMessage(content, tool_call_id=call_id, name=to_wire(name), status=status)
 
     return StructuredTool.from_function(
-        answer,
+        respond,
         name=to_wire(name),
         description=offer.description,
         args_schema=offer.schema,

@@ -8,6 +8,7 @@ killed anywhere continues as if nothing had happened.
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agentkit.agent.driver import Driver
+    from agentkit.agent.outside import OutsideTool
     from agentkit.ledger import Campaign, Hypothesis, Run
     from agentkit.plugins import Plugins
     from agentkit.tools import Params
@@ -79,6 +81,8 @@ class Toolbox:
         self._allow = None if allow is None else set(allow)
         self.account = driver.account
         self._notify = notify
+        self.outside: Mapping[str, OutsideTool] = {}
+        """Tools of other servers that a planner may ask; they are no part of the campaign."""
         self.refusals: list[str] = []
         """What planners were refused in this session, in order; the graph keeps it for the lab."""
         # calls of one turn arrive in parallel threads; the store has one writer
@@ -91,6 +95,15 @@ class Toolbox:
     def tool_names(self) -> list[str]:
         """The perturbation tools that may be called here, by name."""
         return sorted(n for n in self.plugins.tools if self._allow is None or n in self._allow)
+
+    def ask_outside(self, name: str, args: Mapping[str, Any]) -> Answer:
+        """What a tool of another server says; its seconds count, and the planner's session keeps the words."""
+        reservation = self.account.reserve(name, seconds=0.0)
+        began = time.monotonic()
+        try:
+            return self.outside[name].call(args)
+        finally:
+            reservation.settle(name, seconds=time.monotonic() - began)
 
     def call(self, call_id: str, name: str, args: Mapping[str, Any]) -> Answer:
         """Do one call, or give the recorded answer of the same call.
