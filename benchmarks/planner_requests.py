@@ -74,7 +74,7 @@ class Score:
 def bound_tools() -> list[dict[str, Any]]:
     """Schemas of all calls and installed tools, as a provider would get them."""
     plugins = load_plugins()
-    toolbox: Any = SimpleNamespace(plugins=plugins, tool_names=sorted(plugins.tools))
+    toolbox: Any = SimpleNamespace(plugins=plugins, tool_names=sorted(plugins.tools), outside={})
     names = sorted(plugins.tools)
     tools: dict[str, dict[str, Any]] = {}
     for start in range(0, len(names), 20):  # the graph binds a limited number at once

@@ -93,7 +93,7 @@ class OutsideServers:
     def _start(self, name: str, section: McpServerSection) -> None:
         from mcp import Client
 
-        quiet = self._stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        quiet = self._stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - the stack closes it
         try:
             client = self._stack.enter_context(
                 self._portal.wrap_async_context_manager(

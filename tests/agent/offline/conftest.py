@@ -61,7 +61,7 @@ def bound(tools: dict[str, Any]) -> list[dict[str, Any]]:
     plugins = SimpleNamespace(tool=lambda name: tools[name])
     names, found = sorted(tools), {}
     for start in range(0, len(names), 20):
-        toolbox: Any = SimpleNamespace(plugins=plugins, tool_names=names[start : start + 20])
+        toolbox: Any = SimpleNamespace(plugins=plugins, tool_names=names[start : start + 20], outside={})
         found |= {t.name: convert_to_openai_tool(t) for t in langchain_tools(toolbox)}
     return list(found.values())
 
