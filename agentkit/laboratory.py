@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from agentkit.agent.budget import Account
 from agentkit.agent.driver import Driver
@@ -102,7 +102,7 @@ class Lab:
         name: str = "default",
         *,
         alpha: float = 0.05,
-        max_hypotheses: int = 100,
+        max_hypotheses: int | Literal["open"] = 100,
         seed: int | None = None,
     ) -> Campaign:
         """Open or create a campaign; `seed` makes its root seed declared instead of drawn (and reports say so)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PlainValidator, ValidationError, model_validator
 
 from agentkit.errors import ConfigError, near_names
 from agentkit.types import Frozen
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Positive = Annotated[float, Field(gt=0)]
+MOST_HYPOTHESES = 10_000
+
+
+def _most_hypotheses(value: Any) -> int | Literal["open"]:
+    if value == "open":
+        return "open"
+    if type(value) is not int or not 1 <= value <= MOST_HYPOTHESES:
+        raise ValueError(f"a whole number from 1 to {MOST_HYPOTHESES}, or open, is allowed")
+    return value
 
 
 class CampaignSection(Frozen):
@@ -24,7 +33,7 @@ class CampaignSection(Frozen):
 
     name: Annotated[str, Field(min_length=1, max_length=200)] = "default"
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    max_hypotheses: Annotated[int, Field(ge=1, le=100_000)] = 100
+    max_hypotheses: Annotated[int | Literal["open"], PlainValidator(_most_hypotheses)] = 100
 
 
 class ExploreStep(Frozen):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def show_log(store: str, *, as_json: bool) -> None:
     """Campaigns, their runs and hypotheses, oldest first."""
     with Ledger(store, readonly=True) as ledger:
-        campaigns = [_open(ledger, row) for row in ledger.campaigns()]
+        campaigns = [ledger.reopen(row.key) for row in ledger.campaigns()]
         data = [_campaign_log(c) for c in campaigns]
     emit(data, "\n\n".join(_log_text(c) for c in data) or "nothing is recorded yet", as_json=as_json)
 
@@ -39,7 +39,7 @@ def verify_store(store: str, *, anchor: str | None, as_json: bool) -> None:
 def write_campaign_report(store: str, *, campaign: str | None, folder: Path | None, as_json: bool) -> None:
     """Write both reports of one campaign and print its verdict table."""
     with Ledger(store, readonly=True) as ledger:
-        chosen = _open(ledger, _only_campaign(ledger, campaign))
+        chosen = ledger.reopen(_only_campaign(ledger, campaign).key)
         plans = chosen.decisions("planner")
         target = folder or (ledger.store.path.parent if ledger.store.path else Path())
         target.mkdir(parents=True, exist_ok=True)
@@ -50,10 +50,6 @@ def write_campaign_report(store: str, *, campaign: str | None, folder: Path | No
         rows = verdict_table(chosen)
     data = {"verdicts": rows, "report": str(paths.markdown), "html": str(paths.html)}
     emit(data, f"{render_table(rows)}\nreport  {paths.markdown}\nreport  {paths.html}", as_json=as_json)
-
-
-def _open(ledger: Ledger, row: CampaignRow) -> Campaign:
-    return ledger.campaign(row.key, alpha=row.alpha, max_hypotheses=row.max_hypotheses)
 
 
 def _only_campaign(ledger: Ledger, name: str | None) -> CampaignRow:
@@ -108,7 +104,7 @@ def _campaign_log(campaign: Campaign) -> dict[str, Any]:
 
 def _log_text(data: dict[str, Any]) -> str:
     title = (
-        f"campaign {data['campaign']}: alpha {data['alpha']:g}, at most {data['max_hypotheses']} hypotheses, "
+        f"campaign {data['campaign']}: alpha {data['alpha']:g}, max_hypotheses {data['max_hypotheses']}, "
         f"root seed {data['seed_origin']}"
     )
     runs = table(

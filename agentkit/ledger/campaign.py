@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
@@ -36,11 +37,17 @@ if TYPE_CHECKING:
 CAMPAIGN = models.table(models.CampaignTable)
 DECISION = models.table(models.DecisionTable)
 PROCEDURE = "online_ebh"
+OPEN_PROCEDURE = "online_ebh_open"
+"""Online e-BH for a campaign that did not say how many hypotheses it will have."""
+OPEN: Literal["open"] = "open"
+MOST_HYPOTHESES = 10_000
 REASON_CHARACTERS = 200
 
 
 class Campaign:
     """A goal with its own error level; at most `max_hypotheses` claims, each with weight 1/max_hypotheses.
+
+    Where `max_hypotheses` is "open", claim i has weight 6/(pi^2 i^2): the later, the harder to decide.
 
     Attributes:
         id, key: the row and the campaign's name.
@@ -53,7 +60,7 @@ class Campaign:
         self.id: int = row["id"]
         self.key: str = row["key"]
         self.alpha: float = row["alpha"]
-        self.max_hypotheses: int = row["max_hypotheses"]
+        self.max_hypotheses: int | Literal["open"] = most_hypotheses(row)
         self.seed_origin: str = row["seed_origin"]
         self._row = dict(row)
         self._known: dict[int, Hypothesis] = {}
@@ -89,7 +96,16 @@ class Campaign:
 
     def plan(self, spec: Spec, pilot: NDArray[np.float64] | None = None) -> Plan:
         """What the spec would cost and could see; `pilot` holds D of explore units, NaN where failed."""
-        return make_plan(spec, self.alpha, 1 / self.max_hypotheses, pilot)
+        known = self.find(spec) if self.max_hypotheses == OPEN else None
+        with self.ledger.store.read() as connection:
+            ordinal = self._count(connection) + 1 if known is None else known.ordinal
+        return make_plan(spec, self.alpha, self.weight(ordinal), pilot)
+
+    def weight(self, ordinal: int) -> float:
+        """Share of the error level that the claim with this ordinal (from 1) gets, whatever it says."""
+        if self.max_hypotheses == OPEN:
+            return 6 / (math.pi * ordinal) ** 2
+        return 1 / self.max_hypotheses
 
     def register(
         self,
@@ -112,10 +128,9 @@ class Campaign:
             self.plan(spec, pilot).refuse_underpowered()
         with self.ledger.store.write() as connection:
             spent = self._count(connection)
-            if spent >= self.max_hypotheses:
-                raise RuleViolation(
-                    "AK004", f"alpha budget spent ({spent} of {self.max_hypotheses}); open a new campaign"
-                )
+            most = MOST_HYPOTHESES if self.max_hypotheses == OPEN else self.max_hypotheses
+            if spent >= most:
+                raise RuleViolation("AK004", f"alpha budget spent ({spent} of {most}); open a new campaign")
             row = self._draft(next_id(connection, HYPOTHESIS), spent + 1, spec, claim_text)
             connection.execute(HYPOTHESIS.insert(), row)
             row |= {"state": "frozen", "frozen_at": now()}
@@ -139,7 +154,7 @@ class Campaign:
             "lo": spec.lo if np.isfinite(spec.lo) else None,
             "hi": spec.hi if np.isfinite(spec.hi) else None,
             **{name: content[name] for name in ("test", "interval", "failed", "max_units")},
-            "weight": 1 / self.max_hypotheses,
+            "weight": self.weight(ordinal),
             "state": "draft",
             "frozen_at": None,
             "closed_at": None,
@@ -356,7 +371,12 @@ class Campaign:
             return [json.loads(text) for text in connection.execute(query.order_by(DECISION.c.id)).scalars()]
 
     def __repr__(self) -> str:
-        return f"Campaign({self.key!r}, alpha={self.alpha:g}, {self.max_hypotheses} hypotheses at most)"
+        return f"Campaign({self.key!r}, alpha={self.alpha:g}, max_hypotheses={self.max_hypotheses})"
+
+
+def most_hypotheses(row: Mapping[str, Any]) -> int | Literal["open"]:
+    """How many claims a campaign's row admits."""
+    return OPEN if row["procedure"] == OPEN_PROCEDURE else int(row["max_hypotheses"])
 
 
 def _units(connection: sa.Connection, run: int) -> list[Unit]:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import sqlalchemy as sa
 
 from agentkit.errors import LedgerError, SpecError, unknown
-from agentkit.ledger.campaign import CAMPAIGN, PROCEDURE, Campaign
+from agentkit.ledger.campaign import (
+    CAMPAIGN,
+    MOST_HYPOTHESES,
+    OPEN,
+    OPEN_PROCEDURE,
+    PROCEDURE,
+    Campaign,
+    most_hypotheses,
+)
 from agentkit.ledger.clock import now
 from agentkit.ledger.export import Export, export
 from agentkit.ledger.hypothesis import HYPOTHESIS, Hypothesis
@@ -28,7 +36,6 @@ if TYPE_CHECKING:
     from agentkit.ledger.store import Lease
 
 ROOT_BITS = 128
-MOST_HYPOTHESES = 10_000
 
 
 class Ledger:
@@ -66,14 +73,20 @@ class Ledger:
     # ---- campaigns
 
     def campaign(
-        self, name: str, *, alpha: float = 0.05, max_hypotheses: int = 100, root_seed: int | None = None
+        self,
+        name: str,
+        *,
+        alpha: float = 0.05,
+        max_hypotheses: int | Literal["open"] = 100,
+        root_seed: int | None = None,
     ) -> Campaign:
         """Open a campaign, or create it; this process then is its only driver until the ledger is closed.
 
         Args:
             name: what it is called, once per store.
             alpha: bound on the expected share of false findings, in (0, 1).
-            max_hypotheses: how many claims share that bound; each gets alpha / max_hypotheses.
+            max_hypotheses: how many claims share that bound; each gets alpha / max_hypotheses. "open" when nobody
+                knows: claim i then gets 6 alpha / (pi^2 i^2), which costs power from the third or so on.
             root_seed: below 2**128; drawn from the operating system and shown to nobody unless given.
 
         Raises:
@@ -85,6 +98,17 @@ class Ledger:
         if row is None:
             row = self._create(asked)
         _refuse_other(row, asked, root_given=root_seed is not None)
+        return self._campaign(row)
+
+    def reopen(self, name: str) -> Campaign:
+        """The campaign of that name, as it was opened.
+
+        Raises:
+            LedgerError: there is none; near names are offered.
+        """
+        row = self._campaign_row(CAMPAIGN.c.key == name)
+        if row is None:
+            raise LedgerError(unknown("campaign", name, [row.key for row in self.campaigns()]))
         return self._campaign(row)
 
     def _create(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -132,16 +156,21 @@ class Ledger:
             .group_by(HYPOTHESIS.c.campaign)
             .subquery()
         )
-        shown = [CAMPAIGN.c[n] for n in ("id", "key", "alpha", "max_hypotheses", "seed_origin", "created_at")]
+        shown = ("id", "key", "alpha", "seed_origin", "created_at")
         query = (
-            sa.select(*shown, counts.c.hypotheses, counts.c.closed)
+            sa.select(CAMPAIGN, counts.c.hypotheses, counts.c.closed)
             .outerjoin(counts, counts.c.campaign == CAMPAIGN.c.id)
             .order_by(CAMPAIGN.c.id)
         )
         with self.store.read() as connection:
             rows = connection.execute(query).mappings().all()
         return [
-            CampaignRow(**(dict(row) | {"hypotheses": row["hypotheses"] or 0, "closed": row["closed"] or 0}))
+            CampaignRow(
+                **{name: row[name] for name in shown},
+                max_hypotheses=most_hypotheses(dict(row)),
+                hypotheses=row["hypotheses"] or 0,
+                closed=row["closed"] or 0,
+            )
             for row in rows
         ]
 
@@ -190,32 +219,38 @@ class Ledger:
         return self._campaign(dict(row))
 
 
-def _campaign_values(name: str, alpha: float, max_hypotheses: int, root_seed: int | None) -> dict[str, Any]:
+def _campaign_values(
+    name: str, alpha: float, max_hypotheses: int | Literal["open"], root_seed: int | None
+) -> dict[str, Any]:
     if not isinstance(name, str) or not name.strip() or len(name) > 200:
         raise SpecError(f"campaign name {name!r}: 1 to 200 characters are allowed")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
         raise SpecError(f"alpha={alpha!r}: a number in (0, 1) is allowed")
-    if type(max_hypotheses) is not int or not 1 <= max_hypotheses <= MOST_HYPOTHESES:
+    is_open = max_hypotheses == OPEN
+    if not is_open and (type(max_hypotheses) is not int or not 1 <= max_hypotheses <= MOST_HYPOTHESES):
         raise SpecError(
-            f"max_hypotheses={max_hypotheses!r}: a whole number from 1 to {MOST_HYPOTHESES} is allowed"
+            f"max_hypotheses={max_hypotheses!r}: a whole number from 1 to {MOST_HYPOTHESES}, or 'open', is allowed"
         )
     if root_seed is not None and (type(root_seed) is not int or not 0 <= root_seed < 1 << ROOT_BITS):
         raise SpecError(f"root_seed={root_seed!r}: a whole number from 0 to 2**{ROOT_BITS} - 1 is allowed")
     return {
         "key": name,
         "alpha": float(alpha),
-        "procedure": PROCEDURE,
-        "max_hypotheses": max_hypotheses,
+        "procedure": OPEN_PROCEDURE if is_open else PROCEDURE,
+        "max_hypotheses": MOST_HYPOTHESES if is_open else max_hypotheses,
         "root_seed": secrets.token_hex(ROOT_BITS // 8) if root_seed is None else f"{root_seed:032x}",
         "seed_origin": "drawn" if root_seed is None else "declared",
     }
 
 
 def _refuse_other(row: Mapping[str, Any], asked: Mapping[str, Any], *, root_given: bool) -> None:
-    for name in ("alpha", "max_hypotheses"):
-        if row[name] != asked[name]:
+    for name, was, wanted in (
+        ("alpha", row["alpha"], asked["alpha"]),
+        ("max_hypotheses", most_hypotheses(row), most_hypotheses(asked)),
+    ):
+        if was != wanted:
             raise SpecError(
-                f"{name}={asked[name]!r}: campaign {row['key']!r} was opened with {row[name]!r}, which never changes; "
+                f"{name}={wanted!r}: campaign {row['key']!r} was opened with {was!r}, which never changes; "
                 "open a new campaign"
             )
     if root_given and row["root_seed"] != asked["root_seed"]:  # the stored root is not shown

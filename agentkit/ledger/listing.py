@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import LedgerError, unknown
+from agentkit.ledger.campaign import most_hypotheses
 
 if TYPE_CHECKING:
     from agentkit.ledger.ledger import Ledger
@@ -14,7 +15,7 @@ Row = dict[str, Any]
 
 _SELECT = {
     "campaigns": """
-        SELECT c.key AS campaign, c.alpha, c.max_hypotheses, c.seed_origin, c.created_at,
+        SELECT c.key AS campaign, c.alpha, c.max_hypotheses, c.procedure, c.seed_origin, c.created_at,
                (SELECT COUNT(*) FROM hypothesis h WHERE h.campaign = c.id) AS hypotheses,
                (SELECT COUNT(*) FROM hypothesis h WHERE h.campaign = c.id AND h.state = 'closed') AS closed,
                (SELECT COUNT(*) FROM run r WHERE r.campaign = c.id) AS runs
@@ -79,8 +80,7 @@ def one(ledger: Ledger, kind: str, ref: str) -> Row:
     if kind == "campaigns":
         _campaign_id(ledger, ref)
         (row,) = [c for c in rows(ledger, kind) if c["campaign"] == ref]
-        opened = ledger.campaign(ref, alpha=row["alpha"], max_hypotheses=row["max_hypotheses"])
-        return {**row, "head": opened.head()}
+        return {**row, "head": ledger.reopen(ref).head()}
     if kind == "runs":
         return _run(ledger, ref)
     hypothesis = ledger.hypothesis(ref)
@@ -133,6 +133,9 @@ def _campaign_id(ledger: Ledger, name: str) -> int:
 
 
 def _readable(row: Row) -> Row:
+    if "procedure" in row:
+        row["max_hypotheses"] = most_hypotheses(row)
+        del row["procedure"]
     if "params" in row:
         row["params"] = json.loads(row["params"])
     if "contrast" in row:

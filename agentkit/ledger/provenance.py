@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from agentkit.ledger import models
+from agentkit.ledger.campaign import most_hypotheses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +63,7 @@ def _campaigns(connection: sa.Connection, heads: Mapping[str, str]) -> Iterator[
             "@id": f"#C{row['id']}",
             "@type": ["CreativeWork", "prov:Plan"],
             "name": row["key"],
-            "description": f"alpha {row['alpha']:g}, at most {row['max_hypotheses']} hypotheses, root {row['seed_origin']}",
+            "description": f"alpha {row['alpha']:g}, max_hypotheses {most_hypotheses(dict(row))}, root {row['seed_origin']}",
             "dateCreated": row["created_at"],
             "identifier": heads[row["key"]],
         }

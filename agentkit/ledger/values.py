@@ -68,7 +68,7 @@ class CampaignRow:
     id: int
     key: str
     alpha: float
-    max_hypotheses: int
+    max_hypotheses: int | Literal["open"]
     seed_origin: str
     created_at: str
     hypotheses: int

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentkit.errors import StatsError
 
@@ -118,7 +118,7 @@ class Facts:
 
     key: str
     alpha: float
-    max_hypotheses: int
+    max_hypotheses: int | Literal["open"]
     seed_origin: str
     head: str
     n_campaigns: int

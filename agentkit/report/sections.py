@@ -172,13 +172,14 @@ def _evidence_row(finding: Finding) -> tuple[Inline, ...]:
 
 def _ledger(facts: Facts) -> Iterator[Block]:
     spent = math.fsum(f.weight for f in facts.findings)
+    most = "a number left open" if facts.max_hypotheses == "open" else f"at most {facts.max_hypotheses}"
     k_star = max((f.k_star for f in facts.findings), default=0)
     rows: list[tuple[str, Inline]] = [
         (
             "Error level α",
             text(f"{number(facts.alpha)} for the whole campaign (false discovery rate, online e-BH)"),
         ),
-        ("Hypotheses", text(f"{len(facts.findings)} frozen of at most {facts.max_hypotheses}")),
+        ("Hypotheses", text(f"{len(facts.findings)} frozen of {most}")),
         ("Weights spent", text(f"{number(spent)} of 1")),
         ("k*", text(f"{k_star} decided together")),
         ("Campaigns in this store", text(f"{facts.n_campaigns}; each has an error level of its own")),

@@ -81,3 +81,13 @@ def test_an_absent_file_a_folder_and_bytes_that_are_not_text_are_refused(tmp_pat
     (tmp_path / "latin.yaml").write_bytes("goal: caf\xe9".encode("latin-1"))
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_study(tmp_path / "latin.yaml")
+
+
+def test_the_number_of_hypotheses_may_be_left_open_but_is_never_made_up():
+    text = "goal: x\ncampaign: {max_hypotheses: VALUE}"
+    assert parse_study(text.replace("VALUE", "open"), "s.yaml").study.campaign.max_hypotheses == "open"
+    for value in ("0", "20000", "2.5", "true", "many"):
+        with pytest.raises(
+            ConfigError, match=r"s\.yaml:2: campaign\.max_hypotheses: a whole number from 1 to 10000, or open"
+        ):
+            parse_study(text.replace("VALUE", value), "s.yaml")

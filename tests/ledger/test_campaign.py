@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from agentkit.errors import LedgerError, RuleViolation, SpecError
-from agentkit.ledger import Ledger, UnitOutcome
+from agentkit.ledger import Ledger, UnitOutcome, listing
 from agentkit.measurements import Measurements
 from agentkit.seeds import unit_seed
 from agentkit.stats.verdicts import judge_campaign
@@ -488,3 +489,38 @@ def test_a_decision_notes_how_far_its_maker_could_see(
     assert json.loads(rows[1]["content_json"]) == {"note": "späť"}
     with pytest.raises(LedgerError, match="actor='robot'"):
         campaign.decide("robot", "x", {})
+
+
+def test_an_open_campaign_gives_claim_i_the_weight_6_over_pi_squared_i_squared(
+    ledger: Ledger, plugins: Plugins
+) -> None:
+    campaign = ledger.campaign("open", max_hypotheses="open", root_seed=3)
+    specs = [build(plugins, max_units=200 + i) for i in range(4)]
+    planned = [campaign.plan(spec).mde for spec in specs[:1]]
+    claims = [campaign.register(spec, allow_underpowered=True) for spec in specs]
+    assert [h.weight for h in claims] == [6 / (math.pi * i) ** 2 for i in (1, 2, 3, 4)]
+    assert campaign.plan(specs[0]).mde == planned[0], "a registered spec keeps the weight it got"
+    assert campaign.plan(specs[3]).mde > planned[0], "later claims are harder to decide"
+    confirm(campaign, claims[0], 60)
+    confirm(campaign, claims[3], 60)
+    rows = campaign.verdicts()
+    assert [row.label for row in rows] == ["supported", "supported"]
+    assert rows[0].level == pytest.approx(min(0.05, 2 * 0.05 * claims[0].weight))
+    assert rows[1].level == pytest.approx(2 * 0.05 * claims[3].weight)
+    assert ledger.verify().hypotheses == 4
+
+
+def test_an_open_campaign_stays_open_and_a_counted_one_counted(ledger: Ledger) -> None:
+    assert ledger.campaign("open", max_hypotheses="open").max_hypotheses == "open"
+    assert ledger.campaign("open", max_hypotheses="open") is ledger.reopen("open")
+    assert [row.max_hypotheses for row in ledger.campaigns()] == ["open"]
+    assert listing.rows(ledger, "campaigns")[0]["max_hypotheses"] == "open"
+    with pytest.raises(SpecError, match=r"max_hypotheses=10000.*was opened with 'open'"):
+        ledger.campaign("open", max_hypotheses=10_000)
+    ledger.campaign("counted", max_hypotheses=10_000)
+    with pytest.raises(SpecError, match=r"max_hypotheses='open'.*was opened with 10000"):
+        ledger.campaign("counted", max_hypotheses="open")
+    with pytest.raises(SpecError, match="or 'open', is allowed"):
+        ledger.campaign("other", max_hypotheses="many")  # type: ignore[arg-type]
+    with pytest.raises(LedgerError, match="counted"):
+        ledger.reopen("countd")
