@@ -15,6 +15,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     from agentkit_input_noise.bounds_tool import noise_bounds
     from agentkit_input_noise.certify_tool import noise_certify
     from agentkit_input_noise.detect_tool import noise_detect
+    from agentkit_input_noise.graph_tool import noise_graph
     from agentkit_input_noise.image_tool import noise_image
     from agentkit_input_noise.rl_tool import noise_rl
     from agentkit_input_noise.slots_tool import noise_slots
@@ -29,6 +30,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     register(noise_detect)
     register(noise_rl)
     register(noise_asr)
+    register(noise_graph)
 
 
 @hookimpl
@@ -37,6 +39,7 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     from agentkit_input_noise.addresses import addresses
     from agentkit_input_noise.cartpole_target import cartpole
     from agentkit_input_noise.digits_target import digits
+    from agentkit_input_noise.graph_target import graph, linker
     from agentkit_input_noise.photos_target import effnet_lite0, photos
     from agentkit_input_noise.speech_target import speech, whisper
     from agentkit_input_noise.tagger_target import tagger
@@ -49,3 +52,5 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     register(effnet_lite0)
     register(speech)
     register(whisper)
+    register(graph)
+    register(linker)

@@ -150,12 +150,13 @@ def draw(curves: Sequence[dict[str, dict[str, Curve]]], sweeps: Sequence[Sweep])
 
     A kind that is another's matched-size control is drawn as a band, so that an effect stands out of it or not.
     """
+    colours = dict(zip((kind for s in sweeps for kind in s.kinds), COLOURS * 3, strict=False))
     with svg_figure(len(curves[0]), len(sweeps)) as (panels, text):
         for row, sweep in enumerate(sweeps):
             for column, (metric, of) in enumerate(curves[row].items()):
                 axes = panels[row * len(curves[row]) + column]
-                for colour, (kind, curve) in zip(COLOURS * 3, of.items(), strict=False):
-                    _draw_curve(axes, curve, kind, colour, is_control=kind in sweep.controls.values())
+                for kind, curve in of.items():
+                    _draw_curve(axes, curve, kind, colours[kind], is_control=kind in sweep.controls.values())
                 floor = next(iter(of.values())).floor
                 axes.axhline(floor, color="0.6", lw=0.8, ls=":", label="chance or floor")
                 axes.set(xlabel=sweep.axis, ylabel=metric)

@@ -11,6 +11,7 @@ from agentkit_input_noise.attack_tool import noise_attack
 from agentkit_input_noise.bounds_tool import noise_bounds
 from agentkit_input_noise.certify_tool import noise_certify
 from agentkit_input_noise.detect_tool import noise_detect
+from agentkit_input_noise.graph_tool import noise_graph
 from agentkit_input_noise.image_tool import noise_image
 from agentkit_input_noise.rl_tool import noise_rl
 from agentkit_input_noise.slots_tool import noise_slots
@@ -103,3 +104,9 @@ class TestSpeech(ToolCase):
     def test_strength_zero_is_the_untouched_target_bit_for_bit(self):
         with pytest.raises(ParamError, match="baseline is strength zero"):
             self.tool.parse({**self.params, "seconds": [0]})
+
+
+class TestGraph(NoiseCase):
+    tool = noise_graph
+    params = {"kinds": ["edge_drop", "type_swap", "svd_rank"], "strengths": [0.4], "ranks": [5], "items": 40}
+    zero = {"strengths": [0]}
