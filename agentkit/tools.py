@@ -80,6 +80,15 @@ class Context(Protocol):
     def wants(self, condition: str) -> bool:
         """Whether `condition` was asked for (always true for `baseline`)."""
 
+    def keep(self, unit: Unit, name: str, arrays: Mapping[str, Any]) -> None:
+        """Keep working arrays of a long unit, so that a repetition after a lost worker or driver can go on from them.
+
+        They are forgotten when the unit is answered, and belong to this very question: other params never see them.
+        """
+
+    def kept(self, unit: Unit, name: str) -> dict[str, Any] | None:
+        """The arrays that an earlier, unfinished attempt at this unit kept under this name, or None."""
+
 
 ToolFunction = Callable[[Any, Sequence[Unit], Context], "Measurements"]
 

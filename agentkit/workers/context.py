@@ -6,11 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from agentkit.types import BASELINE
+from agentkit.workers.partial import Partial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from agentkit.types import Unit
     from agentkit.workers.artifacts import ArtifactStore
     from agentkit.workers.job import JobSpec
     from agentkit.workers.warm import WarmTargets
@@ -71,6 +73,7 @@ class JobContext:
         self._control = control
         self._emit = emit
         self._conditions = job.asked_conditions
+        self._partial = Partial(artifacts.folder, job)
         self._batch: int | None = None
         self._last_progress = float("-inf")
 
@@ -123,6 +126,18 @@ class JobContext:
     def read_artifact(self, sha256: str) -> bytes:
         """The bytes of a stored artifact; raises `ParamError` when this worker does not have it."""
         return self._artifacts.named(sha256)
+
+    def keep(self, unit: Unit, name: str, arrays: Mapping[str, Any]) -> None:
+        """Keep working arrays of a unit until it is answered."""
+        self._partial.keep(unit, name, arrays)
+
+    def kept(self, unit: Unit, name: str) -> dict[str, Any] | None:
+        """What an unfinished attempt at this unit kept, or None."""
+        return self._partial.kept(unit, name)
+
+    def forget(self, units: Sequence[Unit]) -> None:
+        """For the worker: these units are answered."""
+        self._partial.forget(units)
 
     def wants(self, condition: str) -> bool:
         """Whether `condition` was asked for."""

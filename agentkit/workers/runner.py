@@ -334,6 +334,7 @@ class _Attempt:
         for unit in units:
             self._left.pop(unit.index, None)
         self._emit("units", {"units": [u.index for u in units], **data})
+        self._context.forget(units)
 
     def end(self) -> dict[str, Any]:
         """The data of the `end` event; units that ran past an inline deadline are reported first."""

@@ -46,6 +46,12 @@ class Bench:
         self.files[name] = self.workdir / stored.file
         return stored.sha256
 
+    def keep(self, unit: Unit, name: str, arrays: Any) -> None:
+        """Forgets at once."""
+
+    def kept(self, unit: Unit, name: str) -> None:
+        return None
+
     def wants(self, condition: str) -> bool:
         return condition == "baseline" or self.conditions is None or condition in self.conditions
 

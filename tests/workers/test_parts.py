@@ -281,3 +281,47 @@ def test_the_thread_pools_of_loaded_libraries_are_looked_for_once_and_again_afte
     monkeypatch.setitem(sys.modules, "a_library_that_was_just_imported", sys)
     with environment.threads(1):
         assert len(made) == 2
+
+
+def test_kept_arrays_belong_to_one_question_and_one_seed_and_damage_is_no_answer(make_job, tmp_path):
+    import numpy as np
+
+    from agentkit.workers.partial import Partial
+
+    job = make_job("doses", units=3)
+    shelf, values = Partial(tmp_path, job), {"x": np.arange(6.0).reshape(2, 3), "names": np.array(["a", "b"])}
+    shelf.keep(job.units[0], "chunk 1", values)
+    later = job.only(job.units[:2]).model_copy(update={"run": "r9", "attempt": 2, "fence": 2})
+    found = Partial(tmp_path, later).kept(job.units[0], "chunk 1")
+    assert found is not None and all(np.array_equal(found[k], values[k]) for k in values)
+    assert shelf.kept(job.units[1], "chunk 1") is None and shelf.kept(job.units[0], "chunk 2") is None
+    for other in (
+        {"params": {**job.params, "seconds": 1.0}},
+        {"version": "2"},
+        {"source_sha256": "0" * 64},
+        {"conditions": ("dose=1",)},
+        {"targets": {"net:small": "other"}},
+    ):
+        assert Partial(tmp_path, job.model_copy(update=other)).kept(job.units[0], "chunk 1") is None
+    (file,) = (tmp_path / "partial").glob("*/[0-9]*")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert shelf.kept(job.units[0], "chunk 1") is None
+    shelf.keep(job.units[1], "chunk 1", values)
+    shelf.forget(job.units[:1])
+    assert shelf.kept(job.units[1], "chunk 1") is not None
+    shelf.forget(job.units)
+    assert list((tmp_path / "partial").iterdir()) == []
+
+
+def test_a_full_disk_costs_what_would_be_kept_and_not_the_job(make_job, tmp_path, monkeypatch):
+    from agentkit.workers.partial import Partial
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    job = make_job("doses")
+    monkeypatch.setattr("agentkit.workers.partial.os.replace", full)
+    shelf = Partial(tmp_path, job)
+    shelf.keep(job.units[0], "chunk", {"x": [1.0]})
+    assert shelf.kept(job.units[0], "chunk") is None
+    assert not list((tmp_path / "partial").glob("*/*"))

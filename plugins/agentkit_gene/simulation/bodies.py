@@ -42,7 +42,9 @@ def run_perturb(params: PerturbParams, units: Sequence[Unit], ctx: Context) -> M
     table: Table = {}
     gallery = _Gallery(experiment, params.save)
     for i, unit in enumerate(units):
-        for reader, name, view in experiment.run(unit.seed, _ticks(ctx, i, len(units))):
+        for reader, name, view in experiment.run(
+            unit.seed, _ticks(ctx, i, len(units)), shelf=_UnitShelf(ctx, unit)
+        ):
             table[unit.index, name] = reader.metrics(view, metrics)
             if i == 0:
                 gallery.add(reader, name, view)
@@ -66,7 +68,9 @@ def run_screen(params: ScreenParams, units: Sequence[Unit], ctx: Context) -> Mea
     gallery = _Gallery(experiment, params.save)
     for i, unit in enumerate(units):
         logs: dict[str, Floats] = {}
-        for reader, name, view in experiment.run(unit.seed, _ticks(ctx, i, len(units))):
+        for reader, name, view in experiment.run(
+            unit.seed, _ticks(ctx, i, len(units)), shelf=_UnitShelf(ctx, unit)
+        ):
             table[unit.index, name] = reader.metrics(view, wanted)
             logs[name] = reader.log_means(view)[_columns_kept(model, experiment)]
             if i == 0 and params.save == "cells":
@@ -197,6 +201,19 @@ def _add_epistasis(
 
 def _ticks(ctx: Context, unit: int, units: int) -> Callable[[int, int], None]:
     return lambda done, total: ctx.progress(unit * total + done, units * total)
+
+
+class _UnitShelf:
+    """What the worker keeps of one unit."""
+
+    def __init__(self, ctx: Context, unit: Unit) -> None:
+        self._ctx, self._unit = ctx, unit
+
+    def kept(self, name: str) -> Mapping[str, np.ndarray] | None:
+        return self._ctx.kept(self._unit, name)
+
+    def keep(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        self._ctx.keep(self._unit, name, arrays)
 
 
 def _measurements(table: Table, conditions: Conditions, units: Sequence[Unit], ctx: Context) -> Measurements:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from agentkit_gene.simulation.philox import LANES, Block
 from agentkit_gene.simulation.production import Production
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,6 +31,12 @@ CHUNK_COLUMNS = 1024
 TILE_VALUES = 1 << 17
 CHUNK_VALUES = 1 << 24
 """Columns a chunk, values a tile (a few tiles fit the cache), values a chunk's state may hold (64 MB)."""
+
+SECONDS_PER_UPDATE = {"leap": 40e-9, "cle": 6e-9}
+"""Rough cost of one row, cell and step on one CPU core: for estimates only."""
+
+KEPT_SECONDS = 10.0
+"""Chunks of a long simulation are made about this long, and each is kept until its unit is answered."""
 
 BOUNDARY_STRIDE = 8
 """Hits of the clamp are counted at every 8th step."""
@@ -67,6 +74,16 @@ class Plan:
     shared: bool = True
 
 
+class Shelf(Protocol):
+    """Where finished chunks of a unit are kept, in case its worker or driver dies."""
+
+    def kept(self, name: str) -> Mapping[str, NDArray[Any]] | None:
+        """What was kept under this name, or None."""
+
+    def keep(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep arrays."""
+
+
 @dataclass(frozen=True)
 class Cells:
     """What cells showed when they were read.
@@ -91,6 +108,7 @@ def simulate(
     device: str = "cpu",
     columns: int | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
+    shelf: Shelf | None = None,
 ) -> Cells:
     """Cells of every row of a program for one unit.
 
@@ -102,11 +120,18 @@ def simulate(
         device: where the states live.
         columns: cells at once, a multiple of 64; chosen by size when None. Never changes a value.
         tick: told (chunks done, chunks).
+        shelf: keeps finished chunks of a simulation that takes long; never changes a value.
     """
     if not plan.shared and len(program.conditions) > 1:
         raise ValueError("without shared noise every condition is simulated by a program of its own")
     chains = {"independent": math.ceil(plan.cells / LANES)}.get(plan.sampling, 1)
     blocks = [(t, b) for t in plan.types for b in range(chains)]
+    lane_s = program.n_rows * LANES * _n_steps(plan, program) * SECONDS_PER_UPDATE.get(plan.kernel, 0.0)
+    if shelf is not None and lane_s * len(blocks) > KEPT_SECONDS:
+        most = max(1, int(KEPT_SECONDS / lane_s)) * LANES
+        columns = min(columns or _columns(program.n_rows), most)
+    else:
+        shelf = None
     per_chunk = max(1, (columns or _columns(program.n_rows)) // LANES)
     shape = (program.n_rows, len(plan.types), plan.cells)
     level = np.empty(shape, dtype=np.float32)
@@ -115,16 +140,46 @@ def simulate(
     chunks = [blocks[i : i + per_chunk] for i in range(0, len(blocks), per_chunk)]
     with one_thread():
         for done, chunk in enumerate(chunks):
-            run = _Chunk(model, program, plan, seed, chunk, device)
-            for k, (x, y) in enumerate(run.samples()):
+            read = partial(_read_chunk, model, program, plan, seed, chunk, device)
+            found = read() if shelf is None else _from_shelf(shelf, f"cells {chunk}", read)
+            for k, x in enumerate(found["first"]):
                 _store(level, x, k, chunk, plan)
-                if other is not None and y is not None:
+            for k, y in enumerate(found["second"]):
+                if other is not None:
                     _store(other, y, k, chunk, plan)
-            hits += run.boundary() * len(chunk) / len(blocks)
+            hits += found["boundary"] * len(chunk) / len(blocks)
             tick(done + 1, len(chunks))
     if model.layers == SPLICED and other is not None:
         level, other = other, level
     return Cells(level, other, hits)
+
+
+def _read_chunk(
+    model: Model, program: Program, plan: Plan, seed: int, chunk: Sequence[Block], device: str
+) -> dict[str, NDArray[Any]]:
+    """Readings of a chunk: `first` and `second` species (readings, rows, blocks, lanes), and `boundary` (rows,)."""
+    run = _Chunk(model, program, plan, seed, chunk, device)
+    read = [(x.copy(), None if y is None else y.copy()) for x, y in run.samples()]
+    second = [y for _, y in read if y is not None]
+    return {
+        "first": np.stack([x for x, _ in read]),
+        "second": np.stack(second) if second else np.zeros((0, 0)),
+        "boundary": run.boundary(),
+    }
+
+
+def _from_shelf(
+    shelf: Shelf, name: str, read: Callable[[], dict[str, NDArray[Any]]]
+) -> Mapping[str, NDArray[Any]]:
+    found = shelf.kept(name)
+    if found is None:
+        found = read()
+        shelf.keep(name, found)
+    return found
+
+
+def _n_steps(plan: Plan, program: Program) -> int:
+    return _steps_read(plan, float(program.decay.min()))[-1]
 
 
 def _columns(n_rows: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from agentkit import BASELINE
 from agentkit_gene.simulation.distances import Cloud
-from agentkit_gene.simulation.engine import Plan, simulate
+from agentkit_gene.simulation.engine import SECONDS_PER_UPDATE, Plan, simulate
 from agentkit_gene.simulation.errors import TooLargeError
 from agentkit_gene.simulation.params import Technical, refuse_boundary
 from agentkit_gene.simulation.perturbation import Effect
@@ -18,8 +18,9 @@ from agentkit_gene.simulation.readout import Reader, View, rows_by_gene
 from agentkit_gene.simulation.technical import Sequencer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from agentkit_gene.simulation.engine import Shelf
     from agentkit_gene.simulation.model import Model
     from agentkit_gene.simulation.network import Network
     from agentkit_gene.simulation.perturbation import Perturbation
@@ -29,8 +30,6 @@ GROUP_BYTES = 256 << 20
 """Levels of one group of conditions; a screen of any width keeps this much and the moments."""
 
 BYTES_PER_VALUE = 12
-SECONDS_PER_UPDATE = {"leap": 40e-9, "cle": 6e-9}
-"""Rough cost of one row, cell and step on one CPU core: for estimates only."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,15 @@ class Experiment:
         tick: Callable[[int, int], None] = lambda done, total: None,
         *,
         distances: bool = True,
+        shelf: Shelf | None = None,
     ) -> Iterator[tuple[Reader, str, View]]:
         """(reader, condition name, view) of the baseline and then of every condition of one unit.
 
-        Views are made group by group and may be dropped once read.
+        Views are made group by group and may be dropped once read; `shelf` keeps finished chunks of long groups.
         """
         reader: Reader | None = None
         sequencer: Sequencer | None = None
-        for program, views in self._programs(seed, tick):
+        for program, views in self._programs(seed, tick, shelf):
             names = list(program.conditions)
             if reader is None:
                 baseline = next(views)
@@ -89,7 +89,7 @@ class Experiment:
                 yield reader, name, view if sequencer is None else _sequenced(sequencer, latent, view)
 
     def _programs(
-        self, seed: int, tick: Callable[[int, int], None]
+        self, seed: int, tick: Callable[[int, int], None], shelf: Shelf | None
     ) -> Iterator[tuple[Program, Iterator[View]]]:
         """Programs that fit in memory, simulated, with the views of their conditions; the baseline's comes first.
 
@@ -114,6 +114,7 @@ class Experiment:
                 seed,
                 device=self.device,
                 tick=_within(tick, done, len(makers)),
+                shelf=None if shelf is None else _Part(shelf, done),
             )
             yield program, _views(program, cells.level, cells.boundary)
 
@@ -125,6 +126,20 @@ class Experiment:
         paired = distances and self.plan.sampling != "trajectory"
         clouds = [Cloud.of(level[:, t]) for t in range(level.shape[1])] if paired else []
         return Reader(level, baseline.boundary, self.read, scale, self.threshold, clouds)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The shelf of one group of conditions."""
+
+    shelf: Shelf
+    group: int
+
+    def kept(self, name: str) -> Mapping[str, np.ndarray] | None:
+        return self.shelf.kept(f"group {self.group} {name}")
+
+    def keep(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        self.shelf.keep(f"group {self.group} {name}", arrays)
 
 
 def row_counts(
