@@ -70,12 +70,23 @@ def run(
     store: Annotated[str | None, typer.Option(help="Ledger path or URL; overrides the file.")] = None,
     workers: Annotated[str | None, typer.Option(help="inline, local, local:2; overrides the file.")] = None,
     report: Annotated[str | None, typer.Option(help="Folder for the report; overrides the file.")] = None,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Take the campaign from a driver that holds it and hangs.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a study file: explore, register, confirm on fresh units, and print the verdicts."""
     from agentkit.cli.run import run_study
 
-    run_study(study, resume=resume, store=store, workers=workers, report=report, as_json=as_json)
+    run_study(
+        study,
+        resume=resume,
+        store=store,
+        workers=workers,
+        report=report,
+        takeover=takeover,
+        as_json=as_json,
+    )
 
 
 @tools_app.command("list")

@@ -20,6 +20,7 @@ def run_study(
     store: str | None,
     workers: str | None,
     report: str | None,
+    takeover: bool,
     as_json: bool,
 ) -> None:
     """Run a study file and print its verdicts; options override the file's own keys."""
@@ -32,7 +33,12 @@ def run_study(
     with (
         Progress() as progress,
         Lab(
-            plan.store, planner=plan.planner, workers=plan.workers, notify=progress.line, on_event=progress
+            plan.store,
+            planner=plan.planner,
+            workers=plan.workers,
+            notify=progress.line,
+            on_event=progress,
+            takeover=takeover,
         ) as lab,
     ):
         for error in lab.plugins.errors:

@@ -20,26 +20,33 @@ if TYPE_CHECKING:
 class FileLease:
     """An exclusive lock on a file beside the store, which names its holder and vanishes on release.
 
+    The lock of a dead driver is free at once. `takeover` ends the right of a living one (one that hangs): its file
+    is replaced, and the next time it wants to write it finds that out.
+
     Raises:
         CampaignLockedError: another driver holds it; the message names its process and host.
     """
 
-    def __init__(self, path: Path, campaign: str) -> None:
-        self._path = path
-        self._descriptor = self._acquire(campaign)
+    def __init__(self, path: Path, campaign: str, *, takeover: bool = False) -> None:
+        self._path, self._campaign = path, campaign
+        self._descriptor = self._acquire(takeover)
         os.ftruncate(self._descriptor, 0)
         holder = {"pid": os.getpid(), "host": socket.gethostname()}
         os.write(self._descriptor, json.dumps(holder).encode())
 
-    def _acquire(self, campaign: str) -> int:
+    def _acquire(self, takeover: bool) -> int:
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                if takeover and self._is_current(descriptor):
+                    self._path.unlink(missing_ok=True)
                 holder = os.read(descriptor, 1000).decode(errors="replace")
                 os.close(descriptor)
-                raise CampaignLockedError(_locked_by(campaign, holder)) from None
+                if takeover:
+                    continue
+                raise CampaignLockedError(_locked_by(self._campaign, holder)) from None
             if self._is_current(descriptor):
                 return descriptor
             os.close(descriptor)  # its holder removed the file between our open and our lock: try the new one
@@ -50,13 +57,22 @@ class FileLease:
         except FileNotFoundError:
             return False
 
+    def check(self) -> None:
+        """Raise CampaignLockedError when another driver has taken over."""
+        if not self._is_current(self._descriptor):
+            new = self._path.read_text(errors="replace") if self._path.exists() else ""
+            raise CampaignLockedError(
+                f"campaign {self._campaign!r} was taken over by {_who(new)}; this driver writes nothing more"
+            )
+
     def renew(self, connection: sa.Connection) -> None:
         """A file lock does not depend on a connection."""
 
     def release(self) -> None:
         """Let the next driver in."""
         if self._descriptor >= 0:
-            self._path.unlink(missing_ok=True)
+            if self._is_current(self._descriptor):  # never the file of the driver that took over
+                self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -68,13 +84,23 @@ _SCHEMA = "SELECT oid::int FROM pg_namespace WHERE nspname = current_schema()"
 class PostgresLease:
     """An advisory lock of the writing connection's session; the server frees it when the session ends.
 
+    `takeover` ends the session of whoever holds it; that driver finds the lock taken when it connects again.
+
     Raises:
         CampaignLockedError: another session holds it.
     """
 
-    def __init__(self, connection: sa.Connection, campaign_id: int, campaign: str) -> None:
+    def __init__(
+        self, connection: sa.Connection, campaign_id: int, campaign: str, *, takeover: bool = False
+    ) -> None:
         self._id, self._campaign, self._schema = campaign_id, campaign, 0
+        if takeover:
+            schema = connection.exec_driver_sql(_SCHEMA).scalar_one()
+            connection.exec_driver_sql(_END_HOLDER, (schema, campaign_id))
         self.renew(connection)
+
+    def check(self) -> None:
+        """Nothing to do: who was ended has no session to write with."""
 
     def renew(self, connection: sa.Connection) -> None:
         """Take the lock for this session (which may hold it already)."""
@@ -98,10 +124,22 @@ class PostgresLease:
         """Nothing to do: closing the connection has freed it."""
 
 
+_END_HOLDER = (
+    "SELECT pg_terminate_backend(l.pid, 5000) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted "
+    "AND l.classid = %s AND l.objid = %s AND l.pid <> pg_backend_pid()"
+)
+
+
 def _locked_by(campaign: str, holder: str) -> str:
+    return (
+        f"campaign {campaign!r} is being driven by {_who(holder)}; wait for it, or end it, then go on "
+        "(if it hangs: --takeover ends its right to write)"
+    )
+
+
+def _who(holder: str) -> str:
     try:
         known = json.loads(holder)
-        who = f"process {known['pid']} on {known['host']}"
+        return f"process {known['pid']} on {known['host']}"
     except (ValueError, KeyError, TypeError):
-        who = "another process"
-    return f"campaign {campaign!r} is being driven by {who}; wait for it, or end it, then go on"
+        return "another process"

@@ -44,13 +44,15 @@ class Ledger:
     Args:
         url: `sqlite:///lab.db`, a path, or `postgresql://HOST/NAME`.
         readonly: open for looking only; never creates, migrates or locks anything.
+        takeover: a campaign that another driver holds is taken from it; that driver can write no more.
 
     Raises:
         LedgerError: the file is no ledger, is damaged, newer, unreadable or on a network file system.
     """
 
-    def __init__(self, url: str | Path, *, readonly: bool = False) -> None:
+    def __init__(self, url: str | Path, *, readonly: bool = False, takeover: bool = False) -> None:
         self.store = Store(url, readonly=readonly)
+        self._takeover = takeover
         self._open: dict[int, Campaign] = {}
 
     @property
@@ -138,10 +140,11 @@ class Ledger:
             return
         lease: Lease
         if (path := self.store.path) is not None:
-            lease = FileLease(path.with_name(f"{path.name}.{campaign}.lock"), key)
+            lock = path.with_name(f"{path.name}.{campaign}.lock")
+            lease = FileLease(lock, key, takeover=self._takeover)
         else:
             with self.store.read() as connection:
-                lease = PostgresLease(connection, campaign, key)
+                lease = PostgresLease(connection, campaign, key, takeover=self._takeover)
         self.store.leases.append(lease)
 
     def campaigns(self) -> list[CampaignRow]:

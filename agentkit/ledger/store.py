@@ -29,6 +29,9 @@ BUSY_SECONDS = 30
 class Lease(Protocol):
     """What keeps other drivers out of a campaign."""
 
+    def check(self) -> None:
+        """Raise CampaignLockedError when it was taken away."""
+
     def renew(self, connection: sa.Connection) -> None:
         """Take it again after the connection was lost and made anew."""
 
@@ -158,6 +161,8 @@ class Store:
         if self.readonly:
             raise LedgerError(f"{self.url} was opened read-only; nothing was written")
         with self._transaction("BEGIN IMMEDIATE") as connection:
+            for lease in self.leases:
+                lease.check()
             if self._connections_leased != self._connections_made:
                 for lease in self.leases:
                     lease.renew(connection)

@@ -28,6 +28,7 @@ class Again(agentkit.Params):
     params: dict[str, Any] = Field(default_factory=dict)
     condition: str
     metric: str
+    number: int = Field(default=0, description="tells apart claims that ask the same thing")
     modules: tuple[str, ...] = ()
 
 

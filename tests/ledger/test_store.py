@@ -291,6 +291,46 @@ def test_a_killed_driver_leaves_its_campaign_free(path: Path) -> None:
         ledger.campaign("a")
 
 
+def test_who_takes_over_a_campaign_ends_the_right_of_the_other_driver(path: Path, plugins: Plugins) -> None:
+    with Ledger(path) as hanging, Ledger(path, takeover=True) as driver:
+        old = hanging.campaign("a")
+        old.register(build(plugins))
+        new = driver.campaign("a")
+        with pytest.raises(
+            CampaignLockedError, match=rf"taken over by process {os.getpid()} on .* writes nothing"
+        ):
+            old.register(build(plugins, max_units=199))
+        hanging.close()  # must not free what is no longer its own
+        with Ledger(path) as third, pytest.raises(CampaignLockedError, match="--takeover"):
+            third.campaign("a")
+        assert [h.ref for h in new.hypotheses()] == ["H1"]
+        assert new.register(build(plugins, max_units=199)).ref == "H2"
+        driver.verify()
+
+
+def test_taking_over_what_nobody_holds_is_opening_it(path: Path) -> None:
+    with Ledger(path, takeover=True) as driver:
+        driver.campaign("a")
+    assert sorted(p.name for p in path.parent.iterdir()) == ["lab.db"]
+
+
+@pytest.mark.postgres
+def test_on_postgres_a_takeover_ends_the_session_of_the_other_driver(
+    new_postgres_url, plugins: Plugins
+) -> None:
+    url = new_postgres_url()
+    with Ledger(url) as hanging, Ledger(url, takeover=True) as driver:
+        old = hanging.campaign("a")
+        with pytest.raises(CampaignLockedError, match="--takeover"), Ledger(url) as third:
+            third.campaign("a")
+        new = driver.campaign("a")
+        for _ in range(2):  # the cut session, then the lock that another holds
+            with pytest.raises(LedgerError):
+                old.register(build(plugins))
+        assert new.register(build(plugins)).ref == "H1"
+        assert driver.verify().hypotheses == 1
+
+
 def test_a_lock_file_that_says_nonsense_still_locks(path: Path) -> None:
     from agentkit.ledger.lease import FileLease
 
