@@ -57,6 +57,7 @@ class Lab:
         modules: import paths of modules that implement agentkit's hooks, for tools that are not installed.
         notify: receives one line per event, for people.
         on_event: receives every event of every job (progress bars).
+        takeover: take a campaign from a driver that holds it and hangs; it can write no more.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Lab:
         modules: Sequence[str] = (),
         notify: Callable[[str], None] = lambda line: None,
         on_event: Callable[[Event], None] = lambda event: None,
+        takeover: bool = False,
     ) -> None:
         self.plugins = load_plugins(modules=modules)
         self.planner = planner
@@ -77,7 +79,7 @@ class Lab:
         self._on_event = on_event
         self._executor: Executor | None = None
         self._outside: list[OutsideServers] = []
-        self.ledger = Ledger(_with_folder(store))
+        self.ledger = Ledger(_with_folder(store), takeover=takeover)
         self.artifacts = artifacts_folder(self.ledger.store.path)
         self._status = StatusFile(self.artifacts)
 
