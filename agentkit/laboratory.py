@@ -57,6 +57,7 @@ class Lab:
         modules: import paths of modules that implement agentkit's hooks, for tools that are not installed.
         notify: receives one line per event, for people.
         on_event: receives every event of every job (progress bars).
+        warn: receives what went wrong or is nearly spent; `notify` unless given.
         takeover: take a campaign from a driver that holds it and hangs; it can write no more.
     """
 
@@ -70,12 +71,14 @@ class Lab:
         notify: Callable[[str], None] = lambda line: None,
         on_event: Callable[[Event], None] = lambda event: None,
         takeover: bool = False,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         self.plugins = load_plugins(modules=modules)
         self.planner = planner
         self._modules = tuple(modules)
         self._workers = _workers_config(workers)
         self._notify = notify
+        self._warn = warn or notify
         self._on_event = on_event
         self._executor: Executor | None = None
         self._outside: list[OutsideServers] = []
@@ -165,6 +168,7 @@ class Lab:
         *,
         study: Study | None = None,
         planner: Any = None,
+        folder: Path | None = None,
         **options: Any,
     ) -> PlannerSession:
         """A conversation with a planner: a new one, or the recorded one that is named; use its `send` and `resume`.
@@ -174,6 +178,7 @@ class Lab:
             id: a recorded session (or the beginning of its id), or None.
             study: budget, approvals and allowed tools; its other keys are not used.
             planner: another planner than the lab's.
+            folder: where the planner's reports and their figures are written; nowhere unless given.
             options: fields of `agentkit.agent.session.Options`, such as `approve` and `on_text`.
         """
         os.environ.setdefault("LANGSMITH_TRACING", "false")  # before langchain is imported
@@ -181,7 +186,8 @@ class Lab:
         from agentkit.ledger.sessions import find_session
 
         key = new_session_id() if id is None else find_session(campaign, id).id
-        return self._session(self.toolbox(campaign, session=key, study=study), study, planner, **options)
+        toolbox = self.toolbox(campaign, session=key, study=study, folder=folder)
+        return self._session(toolbox, study, planner, **options)
 
     def run(self, study: str | Path | StudyFile, *, resume: bool = False) -> Result:
         """Run a study file to its verdicts and its report.
@@ -262,13 +268,14 @@ class Lab:
                 self._open_executor(),
                 self.plugins,
                 on_event=self._on_event,
-                account=_account(budget, self._notify),
+                account=_account(budget, self._warn),
                 status=self._status,
             ),
             report=report,
             session=session,
             allow=study.tools if study else None,
             notify=self._notify,
+            warn=self._warn,
         )
 
     @property

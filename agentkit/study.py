@@ -106,6 +106,7 @@ class ApprovalSection(Frozen):
     report: Mode | None = None
     tools: dict[str, Mode] = Field(default_factory=dict)
     units_over: Annotated[int, Field(ge=0)] | None = None
+    seconds_over: Annotated[float, Field(ge=0)] | None = None
     gpu_seconds_over: Annotated[float, Field(ge=0)] | None = None
     usd_over: Annotated[float, Field(ge=0)] | None = None
     """Once the session's models have cost more than this, each further call is asked about."""

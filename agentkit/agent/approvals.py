@@ -44,6 +44,8 @@ def mode(policy: ApprovalSection, toolbox: Toolbox, name: str, args: Mapping[str
     tool = _tool_of(toolbox, name, args)
     call = name if name in calls.CALLS else "explore"
     said: Mode = policy.tools.get(tool) or policy.of(call)
+    if said == "ask" and call == "register" and args.get("dry_run") is True:
+        return "auto"  # it freezes nothing: it only says what the claim would cost
     if said == "auto" and _is_large(policy, toolbox, tool, args):
         return "ask"
     return said
@@ -52,7 +54,7 @@ def mode(policy: ApprovalSection, toolbox: Toolbox, name: str, args: Mapping[str
 def may_ask(policy: ApprovalSection) -> bool:
     """Whether any call could need somebody's word."""
     named = [*(policy.of(call) for call in calls.CALLS), *policy.tools.values()]
-    over = (policy.units_over, policy.gpu_seconds_over, policy.usd_over)
+    over = (policy.units_over, policy.seconds_over, policy.gpu_seconds_over, policy.usd_over)
     return "ask" in named or any(limit is not None for limit in over)
 
 
@@ -97,5 +99,9 @@ def _is_large(policy: ApprovalSection, toolbox: Toolbox, tool: str, args: Mappin
     if policy.units_over is not None and units > policy.units_over:
         return True
     found = toolbox.plugins.tool(tool)
-    gpu_seconds = (found.seconds_per_unit or 0.0) * units * found.resources.gpus
+    # as declared: what was measured changes between the question and the call
+    seconds = (found.seconds_per_unit or 0.0) * units
+    if policy.seconds_over is not None and seconds > policy.seconds_over:
+        return True
+    gpu_seconds = seconds * found.resources.gpus
     return policy.gpu_seconds_over is not None and gpu_seconds > policy.gpu_seconds_over

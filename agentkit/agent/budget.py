@@ -52,6 +52,12 @@ class Account:
         """Caps of the session."""
         return self._caps[SESSION]
 
+    def allow(self, currency: str, cap: float | None) -> None:
+        """Change the session's cap of a currency; None lifts it."""
+        with self._lock:
+            self._caps[SESSION] = self._caps[SESSION].model_copy(update={currency: cap})
+            self._closed.pop(currency, None)
+
     def caps(self, scope: str) -> bool:
         """Whether anything is capped in a scope."""
         return any(

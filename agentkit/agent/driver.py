@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_ATTEMPTS = 3
 POLL_S = 0.5
+CANCELLED = "cancelled by the user"
+"""What planners are told of a call that the user ended."""
 
 
 class Driver:
@@ -53,6 +55,17 @@ class Driver:
         self._status = status
         self.account = account or Account()
         self._seconds_per_unit: dict[str, float] = {}
+        self._attempt: _Attempt | None = None
+        self._refusing = False
+
+    def cancel(self) -> bool:
+        """End the jobs that run now, from any thread; False when none runs. Their run can be finished later."""
+        attempt = self._attempt
+        return attempt is not None and attempt.cancel()
+
+    def refuse(self, refusing: bool) -> None:
+        """Start no further attempt until told otherwise: the turn that wants one is over."""
+        self._refusing = refusing
 
     def environment(self, tool: str) -> dict[str, Any]:
         """Versions, device kind and threads that a tool's numbers depend on; kept with each run."""
@@ -78,10 +91,14 @@ class Driver:
             if not (missing := run.missing()):
                 break
             jobs = self._jobs(run, tool, missing, one_by_one=attempt > 1)
+            if self._refusing:
+                raise WorkerError(f"{run.ref} is {CANCELLED}")
             told = _Told(self._status, self._executor, run, len(missing))
-            self._spend(
-                run, tool, len(missing), _Attempt(self._executor, run, tool, jobs, attempt, self._saw, told)
-            )
+            self._attempt = _Attempt(self._executor, run, tool, jobs, attempt, self._saw, told)
+            try:
+                self._spend(run, tool, len(missing), self._attempt)
+            finally:
+                self._attempt = None
         if missing := run.missing():
             self._give_up(run, missing)
         self._plugins.after_run({"run": run.ref, "tool": run.tool, "phase": run.phase}, _table_of(run))
@@ -155,7 +172,17 @@ class _Attempt:
         self._tables: dict[int, list[Measurements]] = defaultdict(list)
         self._files: dict[str, list[Artifact]] = defaultdict(list)
         self._lost: list[str] = []
+        self._cancelled = False
         self.job_seconds = 0.0
+
+    def cancel(self) -> bool:
+        """End its jobs now; False when that was asked before."""
+        if self._cancelled:
+            return False
+        self._cancelled = True
+        for job_id in list(self._open):
+            self._executor.cancel(job_id, hard=True)
+        return True
 
     def drive(self) -> None:
         """Submit, record as answers arrive, and note how the attempt ended."""
@@ -194,6 +221,8 @@ class _Attempt:
         self.job_seconds += float(event.data.get("seconds") or 0.0)
         if status == "refused":
             raise WorkerError(f"{self._run.tool}: {message}")
+        if status == "cancelled" and self._cancelled:
+            raise WorkerError(f"{self._run.ref} was {CANCELLED}; the same call again finishes it")
         if status == "cancelled":
             raise WorkerError(f"run {self._run.ref} was cancelled; go on with --resume")
         if status == "lost":

@@ -6,8 +6,9 @@ import hashlib
 import json
 import threading
 import time
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain.agents.middleware.types import AgentMiddleware
 from langchain_core.messages import AIMessage, ToolMessage
@@ -36,13 +37,33 @@ SAME_ANSWERS = 2
 REMINDER = "not run: this very call gave this very answer {n} times. Change something, or end with a summary."
 
 
+@dataclass(frozen=True)
+class CallSeen:
+    """A call as whoever watches sees it: `began`, then `answered` (with the answer) or `failed` (with the words)."""
+
+    what: Literal["began", "answered", "failed"]
+    id: str
+    name: str
+    args: dict[str, Any]
+    answer: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    seconds: float = 0.0
+
+
 class Recorder(AgentMiddleware[Any, Any, Any]):
     """Keeps the record of tool calls and turns whatever a tool raises into a message."""
 
     def __init__(
-        self, session: Session, toolbox: Toolbox, account: Account, policy: ApprovalSection, turns: TurnLedger
+        self,
+        session: Session,
+        toolbox: Toolbox,
+        account: Account,
+        policy: ApprovalSection,
+        turns: TurnLedger,
+        on_call: Callable[[CallSeen], None] = lambda seen: None,
     ) -> None:
         super().__init__()
+        self._on_call = on_call
         self._session, self._toolbox, self._account = session, toolbox, account
         self._policy, self._turns = policy, turns
         self._lock = threading.Lock()
@@ -77,7 +98,9 @@ class Recorder(AgentMiddleware[Any, Any, Any]):
             return self._ended(row, began, _error(call, refused))
         if self._loops(request.state, name, args):
             return self._ended(row, began, _error(call, REMINDER.format(n=SAME_ANSWERS)))
+        self._on_call(CallSeen("began", id, name, clean(runs)))
         message = self._run(request, handler)
+        self._on_call(_seen(id, name, clean(runs), message, time.perf_counter() - began))
         if decided is not None and decided.edited is not None:
             message = _with_edit(message, decided.edited)
         return self._ended(row, began, message)
@@ -147,6 +170,17 @@ def _with_edit(message: Any, edited: dict[str, Any]) -> Any:
 
 def _error(call: Any, text: str) -> ToolMessage:
     return ToolMessage(text[:ERROR_CHARACTERS], tool_call_id=call["id"], name=call["name"], status="error")
+
+
+def _seen(id: str, name: str, args: dict[str, Any], message: Any, seconds: float) -> CallSeen:
+    words = str(getattr(message, "content", ""))
+    if getattr(message, "status", "error") == "error":
+        return CallSeen("failed", id, name, args, error=words, seconds=seconds)
+    try:
+        answer = json.loads(words)
+    except ValueError:
+        answer = {}
+    return CallSeen("answered", id, name, args, answer if isinstance(answer, dict) else {}, seconds=seconds)
 
 
 def _run_of(message: ToolMessage) -> str | None:

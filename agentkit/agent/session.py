@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,20 +20,22 @@ from agentkit.agent.fallback import ModelFallback
 from agentkit.agent.graph import langchain_tools
 from agentkit.agent.messages import Chain, clean, restored
 from agentkit.agent.names import from_wire
+from agentkit.agent.opening import Opening, new_session_id
 from agentkit.agent.prices import Prices, load_prices
-from agentkit.agent.recorder import Recorder
+from agentkit.agent.provider_errors import in_words, is_of_provider
+from agentkit.agent.recorder import CallSeen, Recorder
+from agentkit.agent.streaming import Words
 from agentkit.agent.turns import TurnLedger, model_name
 from agentkit.errors import AgentkitError, ApprovalError, ConfigError, PlannerError
-from agentkit.ledger.sessions import Session, open_session
 from agentkit.study import ApprovalSection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.tools import BaseTool
 
     from agentkit.agent.toolbox import Toolbox
+    from agentkit.ledger.sessions import Session
 
 MOST_TURNS = 2000
 """Model turns in one goal; a loop that long is a fault, not a plan."""
@@ -54,6 +55,7 @@ class Options:
         prices: what models cost.
         accept_changes: go on with a session although tools, prompt or versions have changed since.
         on_text: receives the model's words as they come.
+        on_call: sees every call before it runs and after it is answered; from any thread.
     """
 
     planner: str = "offline"
@@ -64,6 +66,7 @@ class Options:
     prices: Prices | None = None
     accept_changes: bool = False
     on_text: Callable[[str], None] | None = None
+    on_call: Callable[[CallSeen], None] = lambda seen: None
 
 
 class PlannerSession:
@@ -87,7 +90,8 @@ class PlannerSession:
         self._prices = self.options.prices or load_prices()
         self.account = toolbox.account
         _refuse_unknown_prices(self._prices, [model, *self.options.fallbacks], self.account.budget.usd)
-        self.record = self._open()
+        self._opening = Opening(toolbox, self._tools, self.options.planner, self.options.prompt)
+        self.record = self._opening.opened(accept_changes=self.options.accept_changes)
         self.account.carry(self.record.spent())
         self._chain = Chain()
         self._turns = TurnLedger(self.record, self._chain, self.account, self._prices)
@@ -139,7 +143,38 @@ class PlannerSession:
         if turn is not None and turn not in known:
             raise ConfigError(f"session {self.id} has no answered turn {turn}; it has {sorted(known)}")
         tip = (known[turn] if turn is not None else turns[-1]).tip if turns else None
-        return self._row(id or new_session_id(), parent=self.record if tip else None, parent_tip=tip)
+        return self._opening.row(id or new_session_id(), parent=self.record if tip else None, parent_tip=tip)
+
+    def undone(self) -> Session:
+        """A new session that ends before the user's last words; what was recorded stays."""
+        chain = self.record.chain(self.record.tip())
+        said = [i for i, (_, message) in enumerate(chain) if message.role == HUMAN]
+        if not said:
+            raise ConfigError(f"session {self.id} has nothing to undo; nothing was said")
+        before = chain[said[-1] - 1] if said[-1] else None
+        tip = before[0] if before is not None and before[1].role != SYSTEM else None
+        return self._opening.row(new_session_id(), parent=self.record if tip else None, parent_tip=tip)
+
+    def was_cut_off(self) -> bool:
+        """Whether its process died in the middle of something, so that `resume` has work to do.
+
+        A turn that failed, and calls that the user cancelled, were ended: they are not gone on with by themselves.
+        """
+        turns = self.record.turns()
+        if not turns:
+            return False
+        last = turns[-1]
+        if not last.ended:
+            return True
+        answer = self.messages()[-1] if last.tip else None
+        known = self.record.calls()
+        return isinstance(answer, AIMessage) and any(
+            known[id].status is None if (id := str(c["id"])) in known else True for c in answer.tool_calls
+        )
+
+    def cancel(self) -> None:
+        """Note that the user ended the turn: its open calls are not run by a later `resume` of their own accord."""
+        self._close_open_calls(self.messages())
 
     # ---- inside
 
@@ -152,7 +187,7 @@ class PlannerSession:
 
             layers.append(AnthropicPromptCachingMiddleware(unsupported_model_behavior="ignore"))
         policy = self.options.policy
-        layers += [self._turns, Recorder(self.record, self._toolbox, self.account, policy, self._turns)]
+        layers += [self._turns, self._recorder()]
         if may_ask(policy):
             gate = {
                 "allowed_decisions": ["approve", "edit", "reject"],
@@ -161,6 +196,10 @@ class PlannerSession:
             gates: dict[str, Any] = dict.fromkeys((t.name for t in self._tools), gate)
             layers.append(HumanInTheLoopMiddleware(gates, edit_notice=None))
         return layers
+
+    def _recorder(self) -> Recorder:
+        policy, on_call = self.options.policy, self.options.on_call
+        return Recorder(self.record, self._toolbox, self.account, policy, self._turns, on_call)
 
     def _drive(self, messages: Sequence[BaseMessage]) -> str:
         thread = secrets.token_hex(8)
@@ -184,8 +223,8 @@ class PlannerSession:
         except AgentkitError:
             raise
         except Exception as error:
-            if _is_of_provider(error):
-                raise PlannerError(f"planner {self.options.planner!r} failed: {_said(error)}") from error
+            if is_of_provider(error):
+                raise PlannerError(in_words(self.options.planner, error)) from error
             raise
         finally:
             said = self._agent.get_state(config).values.get("messages") or []
@@ -195,13 +234,8 @@ class PlannerSession:
 
     def _step(self, asked: Any, config: Any) -> None:
         """Run until the planner ends or somebody must be asked."""
-        if self.options.on_text is None:
-            self._agent.invoke(asked, config, durability="exit")
-            return
-        stream: Any = self._agent.stream(asked, config, stream_mode="messages", durability="exit")
-        for piece, _ in stream:
-            if isinstance(piece, AIMessage) and (text := str(piece.text)):
-                self.options.on_text(text)
+        words = [] if self.options.on_text is None else [Words(self.options.on_text)]
+        self._agent.invoke(asked, {**config, "callbacks": words}, durability="exit")
 
     def _is_gated(self, call: Any) -> bool:
         return mode(self.options.policy, self._toolbox, from_wire(call["name"]), call["args"]) == "ask"
@@ -262,63 +296,6 @@ class PlannerSession:
             closed.append(ToolMessage(content, tool_call_id=call["id"], name=call["name"], status=status))
         return closed
 
-    def _open(self) -> Session:
-        session = self._row(self._toolbox.session)
-        if not self.options.accept_changes and (differences := self._differences(session)):
-            raise ConfigError(
-                f"session {session.id} was recorded otherwise: {'; '.join(differences)}. "
-                "Start a new session, or accept the changes to go on"
-            )
-        return session
-
-    def _row(self, id: str, parent: Session | None = None, parent_tip: str | None = None) -> Session:
-        name, sha256 = self.options.prompt
-        return open_session(
-            self._toolbox.campaign,
-            id,
-            planner=self.options.planner,
-            prompt=name,
-            prompt_sha256=sha256,
-            tools=[described(t) for t in self._tools],
-            environment=self._environment(),
-            parent=parent,
-            parent_tip=parent_tip,
-        )
-
-    def _environment(self) -> dict[str, Any]:
-        return {
-            "plugins": {p.name: [p.distribution, p.version] for p in self._toolbox.plugins.plugins},
-            "tools": {n: self._toolbox.plugins.tool(n).version for n in self._toolbox.tool_names},
-        }
-
-    def _differences(self, session: Session) -> list[str]:
-        found = []
-        if (session.prompt, session.prompt_sha256) != self.options.prompt:
-            found.append(f"prompt {session.prompt} then, {self.options.prompt[0]} now")
-        then, now = session.content(session.environment_sha256), self._environment()
-        for kind in ("plugins", "tools"):
-            changed = (n for n in sorted({*then[kind], *now[kind]}) if then[kind].get(n) != now[kind].get(n))
-            found += [
-                f"{kind[:-1]} {n}: {then[kind].get(n, 'absent')} then, {now[kind].get(n, 'absent')} now"
-                for n in changed
-            ]
-        if not found and session.content(session.tools_sha256) != [described(t) for t in self._tools]:
-            found.append("the tools' descriptions have changed")
-        return found
-
-
-def described(tool: BaseTool) -> dict[str, Any]:
-    """What a planner is told about a tool."""
-    schema = tool.args_schema if isinstance(tool.args_schema, dict) else {}
-    return {"name": tool.name, "description": tool.description, "parameters": clean(schema)}
-
-
-def new_session_id() -> str:
-    """An id that sorts by time: 26 characters of base 32."""
-    digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-    number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
-    return "".join(digits[(number >> 5 * i) & 31] for i in reversed(range(26)))
-
 
 def _decision(wire_name: str, row: Any) -> dict[str, Any]:
     if row.decision == "edited":
@@ -337,19 +314,3 @@ def _refuse_unknown_prices(prices: Prices, models: Sequence[BaseChatModel], cap:
                 f"budget.usd is {cap:g}, but what {name} costs is not known (prices of {prices.as_of}); "
                 "give its price in USD per million tokens (input,output), or drop the cap"
             )
-
-
-def _is_of_provider(error: Exception) -> bool:
-    return type(error).__module__.split(".")[0] in (
-        "anthropic",
-        "openai",
-        "httpx",
-        "httpx2",
-        "json",
-        "langchain_anthropic",
-    )
-
-
-def _said(error: Exception) -> str:
-    status = getattr(error, "status_code", None)
-    return f"{f'HTTP {status}, ' if status else ''}{type(error).__name__}: {str(error)[:200]}"

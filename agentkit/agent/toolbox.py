@@ -7,6 +7,7 @@ killed anywhere continues as if nothing had happened.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import defaultdict
@@ -60,6 +61,7 @@ class Toolbox:
         session: prefix of call ids that is the same whenever the same study is run again.
         allow: names of tools that may be called; all when None.
         notify: receives one line per event, for people.
+        warn: receives what went wrong beside that: failed units. `notify` unless given.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Toolbox:
         session: str,
         allow: Collection[str] | None = None,
         notify: Callable[[str], None] = lambda line: None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         self.campaign = campaign
         self.plugins = plugins
@@ -81,6 +84,7 @@ class Toolbox:
         self._allow = None if allow is None else set(allow)
         self.account = driver.account
         self._notify = notify
+        self._warn = warn or notify
         self.outside: Mapping[str, OutsideTool] = {}
         """Tools of other servers that a planner may ask; they are no part of the campaign."""
         self.refusals: list[str] = []
@@ -104,6 +108,42 @@ class Toolbox:
             return self.outside[name].call(args)
         finally:
             reservation.settle(name, seconds=time.monotonic() - began)
+
+    def cancel(self) -> bool:
+        """End the jobs that run now, from any thread; the call they belong to is answered with an error."""
+        return self._driver.cancel()
+
+    def refuse_runs(self, refusing: bool) -> None:
+        """Start no further jobs until told otherwise; calls that want some are answered with an error."""
+        self._driver.refuse(refusing)
+
+    def cost(self, name: str, args: Mapping[str, Any]) -> Answer:
+        """What a call would take, before it is made and without running or freezing anything.
+
+        `tool`, all `params` with their defaults, `units` and likely wall `seconds` (None where unknown); for a claim also
+        what `register` with `dry_run` answers, where its conditions were explored before.
+        """
+        if name in self.plugins.tools:
+            name, args = "explore", _as_explore(name, args)
+        request = _parse(name, args)
+        if name == "run_batch":
+            spec = self._hypothesis(request.hypothesis).spec
+            return {"tool": spec.tool, "units": request.units, **self._seconds(spec.tool, request.units)}
+        if name not in ("explore", "register"):
+            return {}
+        params = self._checked(request.tool, request.params)
+        found = {"tool": request.tool, "params": params.model_dump(mode="json")}
+        if name == "explore":
+            return {**found, "units": request.units, **self._seconds(request.tool, request.units)}
+        explored = self._latest_exploration(request.tool, params)
+        if explored is not None:
+            spec = self._spec(request, params, explored)
+            found |= plan_answer(self.campaign.plan(spec, _pilot(explored, spec)), spec)
+        units = found.get("expected_units") or request.max_units
+        return {**found, "units": units, **self._seconds(request.tool, math.ceil(units))}
+
+    def _seconds(self, tool: str, units: int) -> dict[str, float | None]:
+        return {"seconds": self._driver.seconds_for(tool, units) or None}
 
     def call(self, call_id: str, name: str, args: Mapping[str, Any]) -> Answer:
         """Do one call, or give the recorded answer of the same call.
@@ -234,21 +274,14 @@ class Toolbox:
         said = f"{len(failures)} of {len(run.units)} units of {run.ref} failed, the first: {next(iter(failures.values()))}"
         if len(failures) == len(run.units):
             raise ToolError(f"{run.tool}: {said}")
-        self._notify(said)
+        self._warn(said)
 
     def _register(self, request: calls.RegisterCall, key: str) -> Answer:
         params = self._checked(request.tool, request.params)
         explored = self._latest_exploration(request.tool, params)
         if explored is None:
             explored = self._explored(request.tool, request.params, PROBE_UNITS, key)
-        spec = Spec.build(
-            self.plugins,
-            request.tool,
-            params,
-            known_conditions=explored.measurements().conditions,
-            targets=explored.targets,
-            **request.model_dump(exclude={"tool", "params", "claim", "dry_run"}),
-        )
+        spec = self._spec(request, params, explored)
         pilot = _pilot(explored, spec)
         if request.dry_run:
             return plan_answer(self.campaign.plan(spec, pilot), spec)
@@ -262,6 +295,16 @@ class Toolbox:
         )
         return answer
 
+    def _spec(self, request: calls.RegisterCall, params: Params, explored: Run) -> Spec:
+        return Spec.build(
+            self.plugins,
+            request.tool,
+            params,
+            known_conditions=explored.measurements().conditions,
+            targets=explored.targets,
+            **request.model_dump(exclude={"tool", "params", "claim", "dry_run"}),
+        )
+
     def _run_batch(self, request: calls.RunBatchCall, key: str) -> Answer:
         hypothesis = self._hypothesis(request.hypothesis)
         run = self._begun_run(key)
@@ -272,7 +315,7 @@ class Toolbox:
                 )
         self._driver.finish(run)
         if failures := run.failures():
-            self._notify(
+            self._warn(
                 f"{len(failures)} of {len(run.units)} units of {run.ref} failed and count as worst case"
             )
         answer = status_answer(hypothesis, self.campaign.status(hypothesis))
