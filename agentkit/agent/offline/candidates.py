@@ -35,8 +35,8 @@ class Effect:
         return abs(self.mean) + 2 * self.se
 
     def towards(self, sign: int) -> float:
-        """Size of the effect in the direction `sign`."""
-        return sign * self.mean
+        """Size of the effect in the direction `sign`; in its own where 0."""
+        return sign * self.mean if sign else abs(self.mean)
 
 
 def candidates(
@@ -69,9 +69,14 @@ def effects_of(table: Mapping[str, Any]) -> list[Effect]:
 def claims_of(
     effects: Sequence[Effect], sign: int, sesoi: float, *, winners: int = WINNERS
 ) -> list[dict[str, Any]]:
-    """Condition, direction and null of what is worth freezing: along a dose, or among sites."""
+    """Condition, direction and null of what is worth freezing: along a dose, or among sites.
+
+    With `sign` 0 either direction will do, and each claim goes in that of its own effect.
+    """
     if _is_dose(effects):
-        return _dose_claims(effects, sign, sesoi)
+        return _dose_claims(
+            effects, sign or (1 if max(effects, key=lambda e: abs(e.mean)).mean > 0 else -1), sesoi
+        )
     return _scan_claims(effects, sign, sesoi, winners)
 
 
@@ -90,7 +95,7 @@ def _scan_claims(effects: Sequence[Effect], sign: int, sesoi: float, winners: in
     """The sites with the clearest effect, and the one with the least."""
     ranked = sorted(effects, key=lambda e: (-e.towards(sign) / _floor(e.se), e.condition))
     clear = [e for e in ranked if e.towards(sign) - e.se >= CLEAR * sesoi][:winners]
-    claims = [_moves(e, sign, sesoi) for e in clear]
+    claims = [_moves(e, sign or (1 if e.mean > 0 else -1), sesoi) for e in clear]
     least = min(effects, key=lambda e: (e.reach, e.condition))
     if least.reach < FLAT * sesoi:
         claims.append(_unchanged(least))
@@ -133,11 +138,12 @@ def harmful_sign(table: Mapping[str, Any], effects: Sequence[Effect]) -> int:
 
 
 def default_sesoi(table: Mapping[str, Any]) -> float:
-    """5 % of the metric's range, or a fifth of the baseline's spread where there is none."""
+    """5 % of the metric's range; without one a fifth of the baseline's spread, or a tenth of the largest effect seen."""
     low, high = table.get("low"), table.get("high")
     if low is not None and high is not None:
         return float(DEFAULT_SESOI_SHARE * (high - low))
-    return float(0.2 * table["baseline_sd"]) or 1e-9
+    largest = max((abs(m) for m in table["mean"]), default=0.0)
+    return float(0.2 * table["baseline_sd"]) or 0.1 * largest or 1e-9
 
 
 def _floor(se: float) -> float:

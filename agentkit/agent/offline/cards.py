@@ -51,6 +51,11 @@ class MetricCard:
     baseline: float | None = None
 
     @property
+    def is_bounded_outcome(self) -> bool:
+        """Whether it has a range and no fixed value at the untouched target."""
+        return self.baseline is None and self.low is not None and self.high is not None
+
+    @property
     def words(self) -> tuple[str, ...]:
         """Stems of the words in its name, numbers and little words left out."""
         return tuple(stem(p) for p in pieces(self.name) if not p.isdigit() and p not in ("at", "of", "n"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
+from agentkit.agent.driver import CANCELLED
 from agentkit.agent.names import from_wire
 from agentkit.agent.offline.events import Event
 from agentkit.agent.offline.intents import control_of, is_ledger_question
@@ -106,12 +107,20 @@ def events_of(
     for message in messages[start:]:
         if isinstance(message, ToolMessage) and (call := calls.get(message.tool_call_id)):
             name, args, text = from_wire(call["name"]), dict(call["args"]), _text(message)
+            if message.status == "error" and CANCELLED in text:
+                continue  # as if it had not been asked for: "continue" asks again
             if name in tools:
                 params = {k: v for k, v in args.items() if k != "units"}
                 name, args = "explore", {"tool": name, "params": params, "units": args.get("units", 8)}
             result = None if message.status == "error" else _json(text)
             events.append(Event(name, args, result, "" if result is not None else text))
     return events
+
+
+def was_cancelled(messages: Sequence[BaseMessage]) -> bool:
+    """Whether the user has just ended the last call."""
+    last = messages[-1] if messages else None
+    return isinstance(last, ToolMessage) and last.status == "error" and CANCELLED in _text(last)
 
 
 def _json(text: str) -> dict[str, Any] | None:

@@ -10,8 +10,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentkit.agent.names import to_wire
-from agentkit.agent.offline.conversation import STEPS_MARK, goal_message
-from agentkit.agent.offline.events import Action
+from agentkit.agent.offline import replies
+from agentkit.agent.offline.conversation import STEPS_MARK, goal_message, was_cancelled
+from agentkit.agent.offline.events import Action, Finish
 from agentkit.agent.offline.planner import plan
 from agentkit.canon import sha256_of
 
@@ -44,7 +45,11 @@ class OfflinePlanner(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        step = plan(messages, kwargs.get("tools") or ())
+        step = (
+            Finish(replies.cancelled(), "cancelled")
+            if was_cancelled(messages)
+            else plan(messages, kwargs.get("tools") or ())
+        )
         usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
         if isinstance(step, Action):
             call_id = "off_" + sha256_of([_plain(m) for m in messages])[:12]

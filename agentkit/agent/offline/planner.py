@@ -12,7 +12,7 @@ from agentkit.agent.offline.events import Action, Event, Finish
 from agentkit.agent.offline.policy import from_claims_to_report, next_action, open_claims
 from agentkit.agent.offline.replies import SIGNATURE
 from agentkit.agent.offline.request import LEAST_UNITS, Lookup, Reply, Request, understand
-from agentkit.agent.offline.strategy import Look, next_look
+from agentkit.agent.offline.strategy import Look, next_look, telling_metric
 from agentkit.agent.offline.wanted import explored_lines, wanted_claims
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _understood(goal: Goal, cards: tuple[ToolCard, ...]) -> tuple[Request | Repl
 def _worked(request: Request, events: Sequence[Event]) -> Action | Finish:
     """Explore coarse to fine, then from claims to the report."""
     looks = _looks(request, events)
+    request, note = _with_metric(request, looks)
     coming = next_look(request, looks) if _may_explore(request, looks) else None
     if coming is not None:
         text = replies.plan_line(request) if not events else ""
@@ -92,8 +93,17 @@ def _worked(request: Request, events: Sequence[Event]) -> Action | Finish:
     done = from_claims_to_report(claims, events, exact=request.claim.amount is not None)
     if isinstance(done, Finish):
         seen = explored_lines(request, looks[-1:])
-        return replace(done, text="\n".join([*done.text.split("\n")[:-1], *seen, f"({SIGNATURE})"]))
+        return replace(done, text="\n".join([*done.text.split("\n")[:-1], *seen, *note, f"({SIGNATURE})"]))
     return done
+
+
+def _with_metric(request: Request, looks: Sequence[Look]) -> tuple[Request, list[str]]:
+    """The request with the metric that tells most, and a line about it where that is not the tool's first."""
+    metric = telling_metric(request, looks)
+    if metric == request.claim.metric:
+        return request, []
+    note = f"judged by {metric}, in which the first look showed effects far more clearly than in {request.claim.metric}"
+    return replace(request, claim=replace(request.claim, metric=metric)), [note]
 
 
 def _looks(request: Request, events: Sequence[Event]) -> list[Look]:

@@ -78,6 +78,11 @@ def too_many_questions(card: ToolCard | None) -> str:
     )
 
 
+def cancelled() -> str:
+    """The user has ended a call: nothing more is started for this goal."""
+    return "Stopped there; what was measured is kept. Say continue to go on, or ask for something else."
+
+
 def plan_line(request: Request) -> str:
     """One line: tool, values with provenance, metric and claim, cost."""
     card = request.card

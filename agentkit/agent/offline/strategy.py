@@ -26,6 +26,9 @@ LEAST_SCAN_UNITS = 4
 UNITS_PER_SITE = 8
 SURVIVORS = 3
 MOST_SERIES = 3
+CLAIMS = ("claim", "equivalence")
+FAR_BETTER = 1.5
+"""How many times better another metric must tell the effects than the tool's first one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,33 @@ def table_of(look: Look, metric: str) -> Mapping[str, Any]:
     """The answer's rows of one metric (empty when it has none)."""
     found: Mapping[str, Any] = (look.answer or {}).get("metrics", {}).get(metric, {})
     return found
+
+
+def telling_metric(request: Request, looks: Sequence[Look]) -> str:
+    """The metric to go by: the user's own; else the tool's first, unless another tells the effects far better.
+
+    Only outcomes in a range count: no displacement from the untouched target (a metric with a fixed baseline), which
+    any perturbation moves. How well a metric tells is the size of its effects over their standard errors, both as
+    root mean squares over the conditions of the first look.
+    """
+    first = request.claim.metric
+    if (
+        request.claim.metric_from
+        or request.claim.amount is not None
+        or not looks
+        or request.intent == "claim"
+    ):
+        return first
+    if not request.card.metric(first).is_bounded_outcome:
+        return first
+    told = {m.name: _tells(table_of(looks[0], m.name)) for m in request.card.metrics if m.is_bounded_outcome}
+    best = max(told, key=lambda name: told[name], default=first)
+    return best if told.get(best, 0.0) > FAR_BETTER * told.get(first, 0.0) else first
+
+
+def _tells(table: Mapping[str, Any]) -> float:
+    squares = [sum(v * v for v in table.get(key, ())) for key in ("mean", "se")]
+    return math.sqrt(squares[0] / squares[1]) if squares[1] else 0.0
 
 
 def sign_of(request: Request, table: Mapping[str, Any]) -> int:
@@ -144,6 +174,8 @@ def _next_round(request: Request, looks: Sequence[Look]) -> Look | None:
     if param is None:
         return None
     rounds = math.ceil(math.log2(sites))
+    if len(looks) > rounds:
+        return None  # sites that come in pairs may not be separable: the same ones are looked at again
     fresh = max(LEAST_SCAN_UNITS, (UNITS_PER_SITE * sites) // (len(kept) * rounds))
     units = min(looks[-1].units + fresh, MOST_UNITS)
     return Look({**request.params, param.name: values}, units)
@@ -161,8 +193,9 @@ def _site_values(card: ToolCard, conditions: Sequence[str]) -> tuple[ParamCard |
     for param in card.params:
         if len(param.path) == 1 and param.takes_sites:
             return param, list(conditions) if "string" not in param.types else ", ".join(conditions)
-    tails = [c.partition(":")[2] for c in conditions]
-    heads = {stem(c.partition(":")[0]) for c in conditions}
+    parts = list(dict.fromkeys(p for c in conditions for p in c.split("+")))  # a pair is KO:A+KO:B
+    tails = list(dict.fromkeys(p.partition(":")[2] for p in parts))
+    heads = {stem(p.partition(":")[0]) for p in parts}
     if not all(tails):
         return None, None
     subject = set(stems_of(card.summary))

@@ -31,12 +31,19 @@ def wanted_claims(request: Request, looks: Sequence[Look]) -> list[dict[str, Any
 def _suggested(request: Request, looks: Sequence[Look]) -> list[dict[str, Any]]:
     """What the looks suggest: along all levels of a dose, among the sites that are left of a scan."""
     metric = request.claim.metric
-    seen = list(looks[-1:]) if request.intent == "scan" else list(looks)
+    answered = [look for look in looks if look.answer is not None]
+    seen = answered[-1:] if request.intent == "scan" else answered
     effects, table = union(seen, metric)
     if not effects:
         return []
     sesoi = request.claim.amount or default_sesoi(table)
-    claims = claims_of(effects, sign_of(request, table), sesoi, winners=SURVIVORS)[: WINNERS + SURVIVORS]
+    either = request.claim.direction == "two_sided" and table.get("higher_is_better") is None
+    sign = 0 if either else sign_of(request, table)
+    claims = claims_of(effects, sign, sesoi, winners=SURVIVORS)[: WINNERS + SURVIVORS]
+    if (
+        table.get("low") is None or table.get("high") is None
+    ):  # without a range no interval can show equivalence
+        claims = [c for c in claims if c["direction"] != "equivalent"]
     return [
         {**_common(request, look, sesoi), **c}
         for c in claims

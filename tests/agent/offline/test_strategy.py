@@ -10,7 +10,7 @@ import pytest
 from agentkit.agent.offline.candidates import Effect
 from agentkit.agent.offline.cards import read_cards
 from agentkit.agent.offline.request import Request, understand
-from agentkit.agent.offline.strategy import Look, better_half, next_look, union
+from agentkit.agent.offline.strategy import Look, better_half, next_look, telling_metric, union
 from agentkit.agent.offline.wanted import wanted_claims
 from tests.agent.offline.worlds import World
 
@@ -165,4 +165,44 @@ def test_two_values_of_one_option_are_looked_at_one_after_the_other_and_each_get
     assert [(c["condition"], c["params"]["kind"]) for c in claims] == [
         ("pgd=0.1", "pgd"),
         ("fgsm=0.1", "fgsm"),
+    ]
+
+
+def answer_of(**metrics: dict[str, Any]) -> dict[str, Any]:
+    usual = {
+        "baseline": 0.9,
+        "baseline_sd": 0.1,
+        "low": 0,
+        "high": 1,
+        "higher_is_better": True,
+        "not_shown": 0,
+    }
+    return {"run": "R1", "units": 4, "metrics": {name: {**usual, **table} for name, table in metrics.items()}}
+
+
+def test_a_scan_without_a_named_metric_goes_by_the_outcome_that_tells_the_heads_apart(installed: Any) -> None:
+    request = request_of("Which heads of MiniLM does address matching depend on?", installed)
+    names = ["L0.H0", "L0.H1", "L0.H2", "L0.H3"]
+    dull = {"conditions": names, "mean": [0.0, 0.1, -0.1, 0.0], "se": [0.1, 0.1, 0.1, 0.1]}
+    sharp = {"conditions": names, "mean": [-0.2, 0.0, 0.01, 0.0], "se": [0.01, 0.01, 0.01, 0.01]}
+    look = Look({}, 4, answer_of(recall_at_1=dull, margin={**sharp, "low": -1}, cosine=sharp))
+    assert telling_metric(request, [look]) == "margin"  # cosine to the untouched model moves whatever is done
+    assert telling_metric(request, [Look({}, 4, answer_of(recall_at_1=sharp, margin=sharp))]) == "recall_at_1"
+    named = request_of("Which heads of MiniLM does recall_at_1 depend on?", installed)
+    assert telling_metric(named, [look]) == "recall_at_1"
+
+
+def test_pairs_are_claimed_each_in_its_own_direction_where_neither_is_better(installed: Any) -> None:
+    request = request_of("which double knock-outs in grn:ffl10 are epistatic on gene G?", installed)
+    assert request.params == {"target": "grn:ffl10", "readout": "G", "order": 2}
+    names = ["KO:A", "KO:A+KO:B", "KO:A+KO:C", "KO:B+KO:C"]
+    table = {"conditions": names, "mean": [0.0, 0.3, -0.2, 0.0], "se": [0.0, 0.01, 0.01, 0.01]}
+    unbounded = {"low": None, "high": None, "higher_is_better": None, "baseline": 0.0, "baseline_sd": 0.0}
+    looks = [Look(request.params, 4, answer_of(epistasis={**table, **unbounded}))]
+    again = next_look(request, looks)
+    assert again is not None and again.params["genes"] == ["A", "B", "C"]
+    claims = wanted_claims(request, [*looks, Look(again.params, again.units, None)])
+    assert [(c["condition"], c["direction"]) for c in claims] == [
+        ("KO:A+KO:B", "greater"),
+        ("KO:A+KO:C", "less"),
     ]
