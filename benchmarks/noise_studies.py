@@ -1,6 +1,6 @@
-"""Run one of the studies beside this file in a store of its own, and print curves and ledger verdicts.
+"""Run one of the noise studies of `examples/` in a store of its own, and print curves and ledger verdicts.
 
-    python benchmarks/noise_studies.py slots|detect|certify|rl
+    python benchmarks/noise_studies.py slots|detect|certify|rl|speech|graph
 
 No speed is compared: the ledger decides. CPU seconds are those of the whole study, the ledger included.
 """
@@ -20,7 +20,11 @@ import agentkit
 from agentkit.report.table import render_table
 from agentkit.study import load_study
 
-STUDIES = ("slots", "detect", "certify", "rl")
+STUDIES = {
+    "slots": "noisy_slots", "detect": "attack_or_noise", "certify": "certified_digits", "rl": "policy_noise",
+    "speech": "speech_hallucination", "graph": "damaged_graph",
+}  # fmt: skip
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
 def table(found: agentkit.Measurements) -> None:
@@ -36,9 +40,9 @@ def table(found: agentkit.Measurements) -> None:
 
 
 def main(name: str) -> None:
-    """Run `noise_NAME.yaml` and print what came out."""
+    """Run one study and print what came out."""
     torch.set_num_threads(1)
-    study = Path(__file__).with_name(f"noise_{name}.yaml")
+    study = EXAMPLES / f"{STUDIES[name]}.yaml"
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         store = f"sqlite:///{folder}/study.db"

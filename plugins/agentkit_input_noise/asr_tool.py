@@ -40,8 +40,8 @@ class SpeechNoise(Params):
         tuple[Literal["white", "pink", "babble", "prefix", "clip", "dropout"], ...],
         Field(
             min_length=1,
-            description="white, pink (background noise), babble (other people talking), prefix (a burst of noise "
-            "before the speech), clip (overdriven, cut off peaks), dropout (lost packets of 20 ms)",
+            description="white: background noise (pink: deeper); babble: talking (other people); prefix: noise speech "
+            "(a burst before the speech); clip: overdriven (peaks cut off); dropout: packets (of 20 ms, lost)",
         ),
         Distinct,
     ] = ("white", "prefix")
@@ -83,7 +83,7 @@ class SpeechNoise(Params):
         Metric("empty", 0, 1, baseline=0, higher_is_better=False),
     ],
     resources=Resources(cpus=1, memory=3 << 30),
-    seconds_per_unit=20.0,
+    seconds_per_unit=10.0,
     splits_conditions=True,
 )
 def noise_asr(params: SpeechNoise, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:

