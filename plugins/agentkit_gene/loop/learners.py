@@ -28,6 +28,7 @@ GP_NOISE = 0.3
 GP_MOST = 2000
 WIDTH_GENES = 100
 SPREAD_STEPS = 6
+RESTART = 0.5
 SET_SHRINKAGE = 4.0
 SET_OFFSET = 5.0
 
@@ -96,21 +97,26 @@ def spread(propagator: sparse.csr_matrix, tested: NDArray[np.int64], y: Floats) 
     """(genes,) labels spread over the graph, less what they put on themselves."""
     v = np.zeros(propagator.shape[0])
     v[tested] = y - y.mean()
-    return np.asarray(spread_over(propagator, v) - 0.5 * v)
+    return np.asarray(spread_over(propagator, v) - RESTART * v)
 
 
 def spread_over(propagator: sparse.csr_matrix, v: Floats) -> Floats:
     """Six steps of f <- v/2 + P f/2 from f = v (Zhou et al., NIPS 2003)."""
     f = v
     for _ in range(SPREAD_STEPS):
-        f = 0.5 * v + 0.5 * (propagator @ f)
+        f = RESTART * v + (1 - RESTART) * (propagator @ f)
     return np.asarray(f)
+
+
+def base_rate(y: Floats) -> float:
+    """What a set's members are compared with."""
+    return max(float(y.mean()), 0.01)
 
 
 def set_weights(knowledge: Knowledge, tested: NDArray[np.int64], y: Floats) -> Floats:
     """(sets,) signed square of the shrunk mean of y - b over tested members."""
     v, mask = np.zeros(len(knowledge.genes)), np.zeros(len(knowledge.genes))
-    v[tested], mask[tested] = y - max(float(y.mean()), 0.01), 1.0
+    v[tested], mask[tested] = y - base_rate(y), 1.0
     w = (knowledge.transposed @ v) / (knowledge.transposed @ mask + SET_SHRINKAGE)
     return np.asarray(np.sign(w) * w**2)
 

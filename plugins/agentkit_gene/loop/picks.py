@@ -63,8 +63,13 @@ class Resolver:
         name = name.strip().upper()
         if name in self._singles:
             return self._singles[name]
-        meant = {self._singles[s.upper()] for s in self._other.get(name, ()) if s.upper() in self._singles}
-        return meant.pop() if len(meant) == 1 else None
+        meant = self.meanings(name)
+        return meant[0] if len(meant) == 1 else None
+
+    def meanings(self, name: str) -> list[str]:
+        """Genes of the library that a previous symbol or alias may stand for, sorted."""
+        others = self._other.get(name.strip().upper(), ())
+        return sorted({self._singles[s.upper()] for s in others if s.upper() in self._singles})
 
     def near(self, name: str) -> tuple[str, ...]:
         """Up to three symbols of the library that look like the name."""
@@ -81,7 +86,9 @@ def validate(
     for name in names:
         symbol = resolver(name)
         if symbol is None:
-            dropped.append(Dropped(name, "not in the library", resolver.near(name)))
+            meant = resolver.meanings(name)
+            reason = f"could be {' or '.join(meant)}" if meant else "not in the library"
+            dropped.append(Dropped(name, reason, resolver.near(name)))
             continue
         row = view.library.position[symbol]
         if not view.untested[row]:

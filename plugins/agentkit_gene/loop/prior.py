@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agentkit_gene.loop.ranks import rank
-from agentkit_gene.loop.words import symbols_in, tokens, with_singulars
+from agentkit_gene.loop.words import symbols_in, tokens
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,12 +54,12 @@ class Prior:
         words = tokens(self.task)
         for i in self.named:
             words |= tokens(self.knowledge.full_names[i])
-        return with_singulars(words)
+        return words
 
     @cached_property
     def similarity(self) -> Floats:
         """(sets,) how well each set's name matches the query, in [0, 1]."""
-        names = [with_singulars(tokens(n)) for n in self.knowledge.set_names]
+        names = [tokens(n) for n in self.knowledge.set_names]
         holds = Counter(t for words in names for t in words)
         out = np.array(
             [

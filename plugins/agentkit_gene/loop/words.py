@@ -33,14 +33,14 @@ SYMBOL = re.compile(r"\b[A-Z][A-Z0-9-]{2,}")
 
 @lru_cache(maxsize=65536)
 def tokens(text: str) -> frozenset[str]:
-    """Lower-case words and numbers of at least two characters, without stop words and identifiers."""
+    """Lower-case words and numbers of at least two characters, a final s dropped, without stop words and identifiers."""
     found = re.findall(r"[a-z0-9]+", IDENTIFIER.sub(" ", text).lower())
-    return frozenset(t for t in found if len(t) >= 2 and t not in STOP_WORDS)
+    return frozenset(_singular(t) for t in found if len(t) >= 2 and t not in STOP_WORDS)
 
 
-def with_singulars(words: frozenset[str]) -> frozenset[str]:
-    """The words, and those that end in s also without it."""
-    return words | {w[:-1] for w in words if w.endswith("s") and len(w) > 3}
+def _singular(word: str) -> str:
+    """The word without its final s, when three letters or more are left (receptors and receptor are one word)."""
+    return word[:-1] if word.endswith("s") and len(word) > 3 else word
 
 
 def symbols_in(text: str) -> list[str]:
