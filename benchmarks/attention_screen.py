@@ -21,7 +21,8 @@ from agentkit.plugins import installed_plugins
 from agentkit.seeds import unit_seed
 from agentkit_attention.minilm import pooled
 from agentkit_attention.models import describe
-from agentkit_attention.perturb_heads_run import ask, conditions_of, linkage_scores
+from agentkit_attention.perturb_heads_run import conditions_of
+from agentkit_attention.questions import ask, linkage_scores
 from agentkit_attention.screen_heads import ScreenHeads
 from agentkit_attention.screen_run import approximate_effects
 from agentkit_attention.sweep import HeadSweep
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from agentkit_attention.perturb_heads_run import Question
+    from agentkit_attention.questions import Question
     from agentkit_attention.sites import SiteTable
     from agentkit_attention.sweep import Condition
 
@@ -53,7 +54,7 @@ def exact_effects(
         question.inputs, question.n_texts, conditions,
         lambda output, rows: pooled(output.last_hidden_state, question.keep[rows]), engine=engine,
     )  # fmt: skip
-    margin = linkage_scores(embeddings.double(), question.n_queries, question.answers)["margin"]
+    margin = linkage_scores(embeddings.double(), len(question.answers), question.answers)["margin"]
     return margin[1:] - margin[0]
 
 

@@ -30,9 +30,9 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
 @agentkit.hookimpl
 def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     """Register the targets that ship with this plugin."""
-    from agentkit_attention.targets import digits_dit, digits_judge, hf, minilm
+    from agentkit_attention.targets import diffusers, digits_dit, digits_judge, hf, minilm, pairs, smollm2
 
-    for target in (minilm, hf, digits_dit, digits_judge):
+    for target in (minilm, hf, smollm2, pairs, digits_dit, digits_judge, diffusers):
         register(target)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from agentkit.errors import TargetError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -20,6 +22,15 @@ def _digits() -> tuple[Any, Any]:
 
     pixels, labels = load_digits(return_X_y=True)
     return pixels / 16, labels
+
+
+def _require_digits(images: Tensor) -> None:
+    """Refuse images that are not of the digits' size."""
+    if images.shape[1:] != (1, 8, 8):
+        raise TargetError(
+            f"digits-judge: scores digits of 1 x 8 x 8, not {' x '.join(map(str, images.shape[1:]))}; "
+            "name other scorers as judge, objective and features (py:module:factory), or features: null"
+        )
 
 
 class SvcJudge:
@@ -40,6 +51,7 @@ class SvcJudge:
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Class probabilities [n, 10] of images [n, 1, 8, 8] in [0, 1]."""
+        _require_digits(images)
         return torch.from_numpy(self._machine.predict_proba(images.flatten(1).double().numpy()))
 
     def score(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -74,5 +86,6 @@ class FeatureNet:
 
     def features(self, images: Tensor) -> Tensor:
         """[n, 64] of images [n, 1, 8, 8] in [0, 1]."""
+        _require_digits(images)
         out: Tensor = self._body(images.float())
         return out

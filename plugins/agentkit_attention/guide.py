@@ -15,10 +15,16 @@ FD_ITEMS = 240
 """Fewest samples per unit for a Frechet distance."""
 
 
+NEEDS_CALIBRATION = ("mean_ablate",)
+"""Techniques that need outputs on other data, which guidance has none of."""
+
+
 class Guide(agentkit.Params):
     """Which sets of heads to guide with, how strongly, and who judges."""
 
-    target: Annotated[str, Field(description="a diffusion target")] = "digits-dit:"
+    target: Annotated[str, Field(description="a diffusion target: digits-dit: or diffusers:FOLDER")] = (
+        "digits-dit:"
+    )
     sets: Annotated[
         Mapping[str, tuple[str, ...]],
         Field(description="named sets of heads: {hunted: [L1.H0, L4.H1]}; a name may be a pattern: [L2.H*]"),
@@ -44,6 +50,10 @@ class Guide(agentkit.Params):
     n: Annotated[int, Field(ge=2, le=4096, description="samples per unit")] = 24
     labels: Annotated[
         tuple[int, ...] | None, Field(description="classes to draw in turn; any class when null")
+    ] = None
+    prompts: Annotated[
+        tuple[str, ...] | None,
+        Field(description="texts to draw in turn, for a target that reads prompts; the empty text when null"),
     ] = None
     objective: Annotated[str, Field(description="the score a search may use, as a URI")] = "digits:cnn"
     judge: Annotated[str, Field(description="a score no search uses, as a URI")] = "digits-judge:"
@@ -71,8 +81,14 @@ class Guide(agentkit.Params):
             raise ValueError(
                 f"judge and objective are both {self.judge!r}; a judge must not be what was searched with"
             )
-        if self.cfg > 0 and self.labels is None:
-            raise ValueError("cfg needs labels: without a class there is nothing to guide towards")
+        if self.cfg > 0 and self.labels is None and self.prompts is None:
+            raise ValueError("cfg needs labels or prompts: without them there is nothing to guide towards")
+        if self.labels is not None and self.prompts is not None:
+            raise ValueError("give labels or prompts, not both")
+        if self.technique in NEEDS_CALIBRATION:
+            raise ValueError(
+                f"technique {self.technique}: there is no calibration set to take means over; choose ablate or uniform"
+            )
         if reserved := {"baseline", "random_k"} & set(self.sets):
             raise ValueError(f"sets: the name {sorted(reserved)[0]!r} is taken")
         if not self.sets and self.each is None and self.random_k == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,19 +11,19 @@ import numpy as np
 import torch
 
 from agentkit import BASELINE, Measurements
-from agentkit.errors import TargetError
+from agentkit.errors import ParamError, TargetError
 from agentkit_attention import image_scores
 from agentkit_attention.errors import BadSearchError
 from agentkit_attention.guide import FD_ITEMS, METRICS
 from agentkit_attention.models import describe
-from agentkit_attention.sweep import Condition, Edit, edited_pass
+from agentkit_attention.sweep import Condition, Edit, edited_pass, require_reachable
 from agentkit_attention.technique_table import technique_info
 from agentkit_attention.techniques import EditState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from agentkit import Context, Unit
     from agentkit_attention.guide import Guide
@@ -36,8 +37,7 @@ SHOWN = 12
 def run(params: Guide, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Draw and score every asked condition on every unit."""
     target = ctx.target(params.target)
-    if not all(hasattr(target, a) for a in ("latents", "times", "velocity", "images")):
-        raise TargetError(f"{params.target} does not draw: it needs latents, times, velocity and images")
+    require_drawing(params, target)
     described = describe(target)
     scores = _Scores(params, ctx)
     names = [n for n in _names(params, described.table) if ctx.wants(n)]
@@ -45,6 +45,8 @@ def run(params: Guide, units: Sequence[Unit], ctx: Context) -> Measurements:
     for row, unit in enumerate(units):
         sets = condition_sets(params, described.table, unit)
         conditions = [None, *(Condition(n, *sets[n]) for n in names)]
+        for asked in names:
+            require_reachable(described.table, Condition(asked, *sets[asked]))
         drawn: list[Tensor] = []
         for column, condition in enumerate(conditions):
             if condition is not None and is_idle(params, condition):
@@ -61,6 +63,22 @@ def run(params: Guide, units: Sequence[Unit], ctx: Context) -> Measurements:
         for row, column in np.argwhere(np.isfinite(array)):
             table.add(units[row], [BASELINE, *names][column], metric, array[row, column])
     return table.build()
+
+
+def require_drawing(params: Guide, target: Any) -> None:
+    """Refuse a target that cannot draw, or prompts for one that reads none."""
+    if hasattr(target, "sample"):
+        return
+    if not all(hasattr(target, a) for a in ("latents", "times", "velocity", "images")):
+        raise TargetError(
+            f"{params.target} does not draw; take digits-dit: or diffusers:FOLDER, or an object with .sample, or with "
+            ".latents, .times, .velocity and .images"
+        )
+    if params.prompts is not None:
+        raise ParamError(f"{params.target} reads no prompts; give labels (labels: [3]) or neither")
+    classes = int(getattr(target, "classes", 0))
+    if params.labels and classes and not all(0 <= label < classes for label in params.labels):
+        raise ParamError(f"labels {list(params.labels)}: {params.target} draws classes 0 to {classes - 1}")
 
 
 def condition_sets(
@@ -99,6 +117,8 @@ def is_idle(params: Guide, condition: Condition) -> bool:
 
 def draw(params: Guide, target: Any, described: Described, condition: Condition | None, unit: Unit) -> Tensor:
     """Images [n, …] in [0, 1] of one condition; all conditions of a unit start from the same noise."""
+    if hasattr(target, "sample"):
+        return _draw_by_pipeline(params, target, described, condition, unit)
     n = params.n
     labels = _labels(params)
     x = target.latents(unit.torch_generator("latents"), n)
@@ -110,6 +130,62 @@ def draw(params: Guide, target: Any, described: Described, condition: Condition 
             x = x + (then - now) * _guided_velocity(params, target, described, guiding, unit, x, now, labels)
     images: Tensor = target.images(x)
     return images
+
+
+def _draw_by_pipeline(
+    params: Guide, target: Any, described: Described, condition: Condition | None, unit: Unit
+) -> Tensor:
+    """Images of a target that runs its own loop: each call of its model is followed by a perturbed one."""
+    with contextlib.ExitStack() as cleanup:
+        if condition is not None:
+            hook = _Guiding(params, described, condition, unit)
+            cleanup.callback(described.model.register_forward_hook(hook, with_kwargs=True).remove)
+        images: Tensor = target.sample(
+            unit.torch_generator("latents"), params.n,
+            steps=params.steps, cfg=params.cfg, labels=params.labels, prompts=params.prompts,
+        )  # fmt: skip
+    return images
+
+
+class _Guiding:
+    """Moves what a model returns to e + w (e - p), where p is the same call with the condition's heads perturbed.
+
+    With classifier-free guidance a pipeline sends 2 n rows and adds cfg (e - e without the prompt) itself, with
+    scale 1 + cfg; only the rows that have the prompt are guided, by w / (1 + cfg), so that w means the same.
+    """
+
+    def __init__(self, params: Guide, described: Described, condition: Condition, unit: Unit) -> None:
+        self.params, self.described, self.condition, self.unit = params, described, condition, unit
+        self.step = 0
+        self.inside = False
+
+    def __call__(self, model: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+        if self.inside:
+            return None
+        step, self.step = self.step, self.step + 1
+        if not self.params.window[0] <= step / self.params.steps < self.params.window[1]:
+            return None
+        e = output[0]
+        n, rows = self.params.n, len(e)
+        classes_first = (
+            "class_labels" in kwargs
+        )  # DiT's pipeline puts the rows with a class first, the others last
+        start = 0 if classes_first or rows == n else rows - n
+        edits = [Edit(self.condition, head, start, n) for head in self.condition.heads]
+        time = float(torch.as_tensor(kwargs.get("timestep", step)).flatten()[0])
+        state = EditState(noise=_noise(self.unit, n, time), image_rows=self.described.rows)
+        self.inside = True
+        try:
+            p = edited_pass(
+                self.described.model, self.described.table, edits, lambda: model(*args, **kwargs), state,
+                torch.arange(n).roll(1),
+            )[0]  # fmt: skip
+        finally:
+            self.inside = False
+        weight = self.params.w / (1 if rows == n else 1 + self.params.cfg)
+        moved = e.clone()
+        moved[start : start + n] += weight * (e - p)[start : start + n]
+        return (moved, *output[1:]) if isinstance(output, tuple) else type(output)(sample=moved)
 
 
 def _guided_velocity(
@@ -203,7 +279,7 @@ def sample_sheet(drawn: Sequence[Tensor], names: Sequence[str]) -> Any:
     axes = figure.subplots(rows, columns, squeeze=False)
     for r, (images, name) in enumerate(zip(drawn, names, strict=True)):
         for c in range(columns):
-            axes[r, c].imshow(images[c].mean(0).numpy(), cmap="gray", vmin=0, vmax=1)
+            axes[r, c].imshow(images[c].permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
             axes[r, c].axis("off")
         axes[r, 0].text(-0.3, 0.5, name, transform=axes[r, 0].transAxes, ha="right", va="center", fontsize=8)
     figure.subplots_adjust(left=0.22, right=0.99, top=0.98, bottom=0.02, wspace=0.08, hspace=0.08)

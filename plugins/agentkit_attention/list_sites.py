@@ -49,7 +49,7 @@ def sites(params: Sites, units: Sequence[Unit], ctx: Context) -> agentkit.Measur
 def table_of(model: object) -> list[dict[str, object]]:
     """One row per attention call of a described model."""
     from agentkit_attention.models import Described
-    from agentkit_attention.technique_table import TECHNIQUES
+    from agentkit_attention.technique_table import JOINT_TECHNIQUES, TECHNIQUES
 
     if not isinstance(model, Described):
         raise TypeError(type(model).__name__)
@@ -59,9 +59,9 @@ def table_of(model: object) -> list[dict[str, object]]:
         usable = [
             t.name
             for t in TECHNIQUES.values()
-            if (t.reads == "out" or site.engine != "projection")
+            if (t.reads in ("out", "block") or site.engine != "projection")
             and (t.name != "identity" or self_attention)
-            and (t.name not in ("joint_identity", "ii_renorm") or model.joint(site))
+            and (t.name not in JOINT_TECHNIQUES or model.joint(site))
         ]
         rows.append(
             {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from agentkit.errors import MissingExtraError
+from agentkit_attention.quiet import no_progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,19 +36,13 @@ class MiniLM:
         try:
             from tokenizers import Tokenizer
             from transformers import AutoModel
-            from transformers.utils import logging as transformers_logging
         except ImportError as error:
             raise MissingExtraError(
                 f"minilm: needs {error.name}; run: pip install 'agentkit-perturb[text]'"
             ) from None
         self.device = device
-        shown = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped; a tenth of a second needs no bar
-        try:
+        with no_progress_bar():
             model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        finally:
-            if shown:
-                transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # untyped upstream
         self.model: Any = model.eval().requires_grad_(False).to(device)
         self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()

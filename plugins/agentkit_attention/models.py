@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from agentkit.errors import TargetError
+from agentkit.errors import AgentkitError, TargetError
 from agentkit_attention.intercept import watching
 from agentkit_attention.sites import SiteTable, find_sites
 
@@ -66,8 +66,18 @@ def describe(target: Any) -> Described:
         )
     if model not in _known:
         example = _example_of(target, model)
-        table = find_sites(model, lambda: model(**example(0)))
-        _known[model] = Described(model, example, table, _image_rows(model, example, table))
+        try:
+            table = find_sites(model, lambda: model(**example(0)))
+            rows = _image_rows(model, example, table)
+        except AgentkitError:
+            raise
+        except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError) as error:
+            raise TargetError(
+                f"{type(model).__name__} did not run on a small input made for it "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); wrap it in an object with .model "
+                "and .example(seed), which returns keyword arguments of the model"
+            ) from None
+        _known[model] = Described(model, example, table, rows)
     return _known[model]
 
 
@@ -87,6 +97,8 @@ def _example_of(target: Any, model: nn.Module) -> Callable[[int], Mapping[str, A
 def _dummy(model: Any, seed: int) -> dict[str, Any]:
     """Small inputs of a Hugging Face model, text or pixels."""
     config, device = model.config, next(model.parameters()).device
+    if getattr(model, "main_input_name", "input_ids") == "input_features":
+        return _sound(config, device, seed)
     if getattr(model, "main_input_name", "input_ids") == "pixel_values":
         size = getattr(config, "image_size", 32)
         height, width = (size, size) if isinstance(size, int) else size
@@ -97,6 +109,16 @@ def _dummy(model: Any, seed: int) -> dict[str, Any]:
     inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     if getattr(config, "is_encoder_decoder", False):
         inputs["decoder_input_ids"] = tokens[:, :5]
+    return inputs
+
+
+def _sound(config: Any, device: torch.device, seed: int) -> dict[str, Any]:
+    """Log-mel features of as many frames as the encoder takes, and some tokens where there is a decoder."""
+    g = torch.Generator().manual_seed(seed)
+    features = torch.randn(1, config.num_mel_bins, 2 * config.max_source_positions, generator=g).to(device)
+    inputs = {"input_features": features}
+    if getattr(config, "is_encoder_decoder", False):
+        inputs["decoder_input_ids"] = torch.arange(3, 8, device=device)[None]
     return inputs
 
 

@@ -32,13 +32,14 @@ class PerturbHeads(agentkit.Params):
         Field(description="strength, or several for a curve; the technique's default when null"),
     ] = None
     objective: Annotated[
-        Literal["linkage", "next_token"],
+        Literal["linkage", "pair_margin", "next_token"],
         Field(
             description="linkage: find the right record among candidates from a misspelt copy; "
+            "pair_margin: tell a sentence's paraphrase from other sentences (data pairs:); "
             "next_token: predict each next token of the texts (targets with a language-model head)"
         ),
     ] = "linkage"
-    n: Annotated[int, Field(ge=1, le=256, description="queries (or texts) per unit")] = 2
+    n: Annotated[int, Field(ge=1, le=256, description="queries (or pairs, or texts) per unit")] = 2
     candidates: Annotated[int, Field(ge=2, le=512, description="candidate records per unit")] = 6
     typo_rate: Annotated[
         float, Field(ge=0, le=1, description="share of a query's characters hit by typos")
@@ -56,6 +57,8 @@ class PerturbHeads(agentkit.Params):
     def _strengths_fit_the_technique(self) -> PerturbHeads:
         if self.technique not in TEXT_TECHNIQUES:
             raise ValueError(f"technique {self.technique!r} is none of {', '.join(TEXT_TECHNIQUES)}")
+        if self.technique == "skip_layer" and self.group == "head":
+            raise ValueError("technique skip_layer skips whole layers; choose group: layer or group: set")
         if not self.strengths or len(set(self.strengths)) != len(self.strengths):
             raise ValueError("strength: give at least one, each once")
         for strength in self.strengths:
@@ -70,6 +73,7 @@ class PerturbHeads(agentkit.Params):
 METRICS = [
     Metric("recall_at_1", 0, 1),
     Metric("margin", -1, 1),
+    Metric("pair_margin", -2, 2),
     Metric("cosine", -1, 1, baseline=1),
     Metric("nll", 0, higher_is_better=False),
     Metric("accuracy", 0, 1),
@@ -90,6 +94,8 @@ def perturb_heads(params: PerturbHeads, units: Sequence[Unit], ctx: Context) -> 
     recall_at_1: share whose right record has the strictly highest cosine similarity;
     margin: (cosine to the right record - highest cosine to a wrong one) / 2, in [-1, 1];
     cosine: similarity of each text's perturbed embedding to its untouched one, mean over all texts.
+    Metric of `pair_margin` beside cosine: pair_margin, the cosine of a sentence to its paraphrase minus its mean
+    cosine to the other paraphrases, in [-2, 2].
     Metrics of `next_token`, means over the texts of means over their tokens: nll in nats, accuracy (top 1), and
     js (Jensen-Shannon divergence from the untouched prediction, in bits).
     """

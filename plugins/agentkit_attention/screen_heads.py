@@ -36,14 +36,15 @@ class ScreenHeads(PerturbHeads):
     atol=1e-6,
 )
 def screen_heads(params: ScreenHeads, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
-    """Estimate to first order what perturbing each head would do to the margin, all heads at once.
+    """Estimate to first order what perturbing each head would do to the score, all heads at once.
 
     Attribution patching: one forward and one backward pass per unit; the effect of a head is the gradient of
     the objective at its output, times the change of that output. It is an approximation for ranking heads
     many times faster than measuring them: measure the survivors with attention.perturb_heads before
     saying anything about them.
 
-    Conditions: `baseline` (0) and one per head. Metric: `approx_effect`, in units of the margin.
+    Conditions: `baseline` (0) and one per head. Metric: `approx_effect`, the change of the objective's
+    main metric: `margin` (linkage), `pair_margin` or `nll` (next_token).
     """
     from agentkit_attention.screen_run import run
 

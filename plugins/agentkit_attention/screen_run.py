@@ -9,9 +9,9 @@ import torch
 from agentkit import BASELINE, Measurements
 from agentkit_attention.errors import SiteNotHitError
 from agentkit_attention.intercept import watching
-from agentkit_attention.minilm import pooled
 from agentkit_attention.models import describe
-from agentkit_attention.perturb_heads_run import Question, ask, conditions_of, linkage_scores
+from agentkit_attention.perturb_heads_run import conditions_of
+from agentkit_attention.questions import Question, ask
 from agentkit_attention.sweep import apply_edits, whole_batch
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(params: ScreenHeads, units: Sequence[Unit], ctx: Context) -> Measurement
 def approximate_effects(
     encoder: Any, table: SiteTable, question: Question, conditions: Sequence[Condition]
 ) -> Tensor:
-    """First-order change of the margin under each condition, [conditions]."""
+    """First-order change of the question's main metric under each condition, [conditions]."""
     outputs: dict[SiteKey, AttentionCall] = {}
     probes: dict[SiteKey, Tensor] = {}
 
@@ -65,13 +65,12 @@ def approximate_effects(
             early_bound=table.early_bound,
         ),
     ):
-        hidden = encoder.model(**question.inputs).last_hidden_state
-        embeddings = pooled(hidden, question.keep)[None].double()
-        margin = linkage_scores(embeddings, question.n_queries, question.answers)["margin"][0]
+        kept = question.collect(encoder.model(**question.inputs), torch.arange(question.n_texts))
+        score = question.scores(kept[None])[question.main][0]
     for site in wanted.values():
         if site.key not in probes:
             raise SiteNotHitError(f"{site.address}: its attention was never computed in this forward pass")
-    gradients = dict(zip(probes, torch.autograd.grad(margin, list(probes.values())), strict=True))
+    gradients = dict(zip(probes, torch.autograd.grad(score, list(probes.values())), strict=True))
     with torch.no_grad():
         return torch.stack([_effect(c, question, outputs, gradients) for c in conditions])
 

@@ -125,6 +125,12 @@ class _BlockHook:
         return value.index_select(0, self.plan.items(self.rows_out, value.device))
 
 
+def block_arguments(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a block was called with, by name."""
+    names = list(inspect.signature(type(block).forward).parameters)[1:]
+    return dict(zip(names, args, strict=False)) | kwargs
+
+
 def _holds_tensor(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return any(_holds_tensor(v) for v in value)

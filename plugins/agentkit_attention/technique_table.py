@@ -18,7 +18,8 @@ class TechniqueInfo:
         low, high: range of the strength.
         default: strength when none is given.
         untouched: the strength at which the target is left alone, which is therefore never computed.
-        reads: `out` (head outputs only), `values` (also the values) or `map` (also the logits).
+        reads: `out` (head outputs only), `values` (also the values), `map` (also the logits) or `block` (the whole
+            block, so all its heads are named together).
     """
 
     name: str
@@ -53,11 +54,20 @@ TECHNIQUES = {
         TechniqueInfo("seg_blur", "sigma", 0.1, math.inf, 1, 0, "map"),
         TechniqueInfo("joint_identity", "u", 0, 1, 0.5, 0, "map"),
         TechniqueInfo("ii_renorm", "u", 0, 1, 0.5, 0, "map"),
+        *(
+            TechniqueInfo(f"block_zero_{rows}{keys}", "u", 0, 1, 0.5, 0, "map")
+            for rows in "it"
+            for keys in "it"
+        ),
+        TechniqueInfo("skip_layer", "u", 0, 1, 1, 0, "block"),
     )
 }
-"""Every technique that edits single heads."""
+"""Every technique; all but `skip_layer` edit single heads."""
 
-TEXT_TECHNIQUES = tuple(n for n in TECHNIQUES if n not in ("seg_blur", "joint_identity", "ii_renorm"))
+JOINT_TECHNIQUES = ("joint_identity", "ii_renorm", *(n for n in TECHNIQUES if n.startswith("block_zero_")))
+"""Those that need image rows and text rows in one attention."""
+
+TEXT_TECHNIQUES = tuple(n for n in TECHNIQUES if n not in ("seg_blur", *JOINT_TECHNIQUES))
 """Those that need no image rows."""
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -178,6 +179,17 @@ def ii_renorm(pairs: Pairs, state: EditState) -> Tensor:
     return _image_rows_only(pairs, state, text_part + mass * pairs.v, pairs.per_pair())
 
 
+def block_zero(pairs: Pairs, state: EditState, *, rows: str, keys: str) -> Tensor:
+    """HeadHunter's zeroed block: `rows` (i or t) no longer see `keys`; the rest of each row is not renormalised."""
+    start, stop = _joint_rows(pairs, state)
+    is_image = torch.zeros(pairs.v.shape[1], 1, device=pairs.v.device, dtype=torch.bool)
+    is_image[start:stop] = True
+    kept = ~is_image if keys == "i" else is_image
+    part = _seeing(pairs, pairs.attend(pairs.q, pairs.k, pairs.v * kept, pairs.mask))
+    chosen = is_image if rows == "i" else ~is_image
+    return torch.where(chosen, torch.lerp(pairs.out, part, pairs.per_pair()), pairs.out)
+
+
 KERNELS: dict[str, Technique] = {
     "ablate": ablate,
     "mean_ablate": mean_ablate,
@@ -192,6 +204,10 @@ KERNELS: dict[str, Technique] = {
     "max": max_,
     "joint_identity": joint_identity,
     "ii_renorm": ii_renorm,
+    "block_zero_ii": partial(block_zero, rows="i", keys="i"),
+    "block_zero_it": partial(block_zero, rows="i", keys="t"),
+    "block_zero_ti": partial(block_zero, rows="t", keys="i"),
+    "block_zero_tt": partial(block_zero, rows="t", keys="t"),
 }
 
 

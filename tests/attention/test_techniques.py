@@ -10,7 +10,7 @@ from agentkit_attention.calls import AttentionCall, Pairs, SiteKey
 from agentkit_attention.errors import NoJointStreamError, NotSelfAttentionError, UnsupportedAttentionError
 from agentkit_attention.sites import Head, Site
 from agentkit_attention.sweep import Condition, Edit
-from agentkit_attention.technique_table import TECHNIQUES
+from agentkit_attention.technique_table import JOINT_TECHNIQUES, TECHNIQUES
 from agentkit_attention.techniques import KERNELS, EditState
 
 ROWS, HEADS, KV_HEADS, TOKENS, DIM = 3, 4, 2, 9, 8
@@ -108,6 +108,9 @@ def swapped_map(name, call, strength):
     elif name == "ii_renorm":
         mass = (attention * image).sum(-1, keepdim=True)
         return torch.where(image[:, None], attention * ~image + mass * eye, attention), strength
+    elif name.startswith("block_zero_"):
+        rows, keys = (image if side == "i" else ~image for side in name[-2:])
+        return torch.where(rows[:, None] & keys[None, :], torch.zeros(()), attention), strength
     return (q @ k.transpose(2, 3) * call.scale + bias).softmax(-1), 1.0 if name == "seg_blur" else strength
 
 
@@ -119,9 +122,9 @@ MAP_TECHNIQUES = [
     "seg_mean",
     "seg_blur",
     "joint_identity",
-    "ii_renorm",
+    *JOINT_TECHNIQUES[1:],
 ]
-ON_IMAGE = {"seg_mean", "seg_blur", "joint_identity", "ii_renorm"}
+ON_IMAGE = {"seg_mean", "seg_blur", *JOINT_TECHNIQUES}
 
 
 @pytest.mark.parametrize("mask", masks())
@@ -137,10 +140,11 @@ def test_a_technique_equals_its_explicit_map(name, mask):
     T, u = swapped_map(name, call, strength)
     expected = (1 - u) * call.out + u * (T @ v)
     expected = torch.where(allowed.any(-1, keepdim=True) | (name == "identity"), expected, call.out)
-    if name in ON_IMAGE:
+    if name in ON_IMAGE and "zero_t" not in name:
         expected[:, :, IMAGE[1] :] = call.out[:, :, IMAGE[1] :]
     assert torch.allclose(new, expected, atol=2e-6, rtol=0)
-    assert not torch.allclose(new, call.out, atol=1e-3)
+    blind = name == "block_zero_it" and call.causal  # the text comes after the image, which never saw it
+    assert torch.allclose(new, call.out, atol=1e-3) is blind
 
 
 @pytest.mark.parametrize("mask", ["no mask", "padding", "position bias"])
@@ -243,7 +247,7 @@ def test_identity_between_different_lengths_is_refused_with_both_lengths():
         KERNELS["identity"](all_pairs(attention_call(None, False, queries=4), 1), EditState())
 
 
-@pytest.mark.parametrize("name", ["joint_identity", "ii_renorm"])
+@pytest.mark.parametrize("name", JOINT_TECHNIQUES)
 def test_joint_techniques_without_text_rows_are_refused(name):
     with pytest.raises(NoJointStreamError, match="use identity"):
         KERNELS[name](all_pairs(attention_call(None, False), 1), EditState())
@@ -259,4 +263,4 @@ def test_logits_that_cannot_be_formed_again_are_refused():
 
 
 def test_every_technique_of_the_table_has_a_kernel():
-    assert set(KERNELS) == set(TECHNIQUES)
+    assert {*KERNELS, "skip_layer"} == set(TECHNIQUES)
