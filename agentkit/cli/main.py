@@ -11,10 +11,26 @@ import typer
 from typer.core import TyperGroup
 
 from agentkit import __version__
-from agentkit.cli import mcp
+from agentkit.cli import mcp, talk
 from agentkit.errors import AgentkitError
 
-BUILT_IN = ("run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "workers", "doctor", "mcp")
+BUILT_IN = (
+    "chat",
+    "ask",
+    "resume",
+    "fork",
+    "run",
+    "tools",
+    "log",
+    "verify",
+    "report",
+    "replay",
+    "export",
+    "calibrate",
+    "workers",
+    "doctor",
+    "mcp",
+)
 
 
 class Commands(TyperGroup):
@@ -61,12 +77,27 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
+app.command()(talk.chat)
+app.command()(talk.ask)
+app.command()(talk.resume)
+app.command()(talk.fork)
+
+
 @app.command()
 def run(
-    study: Annotated[Path, typer.Argument(help="A study file (YAML).")],
+    study: Annotated[str, typer.Argument(help="A study file (YAML), or - for stdin.")],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a study that was interrupted.")
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again what the ledger would answer, and compare.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print runs, units, seconds and what is known; start nothing.")
+    ] = False,
+    require: Annotated[
+        str | None, typer.Option(help="supported or decided: exit 6 unless every verdict is.")
+    ] = None,
     store: Annotated[str | None, typer.Option(help="Ledger path or URL; overrides the file.")] = None,
     workers: Annotated[str | None, typer.Option(help="inline, local, local:2; overrides the file.")] = None,
     report: Annotated[str | None, typer.Option(help="Folder for the report; overrides the file.")] = None,
@@ -81,6 +112,9 @@ def run(
     run_study(
         study,
         resume=resume,
+        fresh=fresh,
+        dry_run=dry_run,
+        require=require,
         store=store,
         workers=workers,
         report=report,
@@ -118,13 +152,18 @@ def log(store: StoreArgument = DEFAULT_STORE, as_json: JsonFlag = False) -> None
 @app.command()
 def verify(
     store: StoreArgument = DEFAULT_STORE,
-    anchor: Annotated[str | None, typer.Option(help="The chain head that a report printed.")] = None,
+    anchor: Annotated[
+        str | None, typer.Option(help="Heads noted elsewhere: a head, a file of heads, or git.")
+    ] = None,
+    anchor_to: Annotated[
+        str | None, typer.Option(help="Note the heads: a file to append to, or git (notes of this commit).")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Check a ledger: rules, chain, seeds, and every verdict recomputed. Exit 1 names the first bad row."""
     from agentkit.cli.records import verify_store
 
-    verify_store(store, anchor=anchor, as_json=as_json)
+    verify_store(store, anchor=anchor, anchor_to=anchor_to, as_json=as_json)
 
 
 @app.command()
@@ -136,26 +175,32 @@ def report(
     folder: Annotated[
         Path | None, typer.Option(help="Where to write; beside the ledger unless said.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 and list what is claimed without a verdict that says it.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write report.md and report.html of a campaign, and print its verdict table."""
     from agentkit.cli.records import write_campaign_report
 
-    write_campaign_report(store, campaign=campaign, folder=folder, as_json=as_json)
+    write_campaign_report(store, campaign=campaign, folder=folder, strict=strict, as_json=as_json)
 
 
 @app.command()
 def replay(
     store: StoreArgument,
-    hypothesis: Annotated[str, typer.Option(help="A hypothesis, such as H3.")],
-    units: Annotated[int, typer.Option(min=1, help="How many of its units.")] = 5,
+    hypothesis: Annotated[str | None, typer.Option(help="A hypothesis, such as H3.")] = None,
+    session: Annotated[
+        str | None, typer.Option(help="A session (or the beginning of its id), instead of a hypothesis.")
+    ] = None,
+    units: Annotated[int, typer.Option(min=1, help="How many of the hypothesis's units.")] = 5,
     workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "inline",
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure recorded units again, from the rows alone, and compare. Exit 1 when they differ."""
-    from agentkit.cli.replay import replay_hypothesis
+    """Measure units again, or replay a session without a key, and compare. Exit 1 (units) or 5 (session) if it differs."""
+    from agentkit.cli.replay import replay as run_replay
 
-    replay_hypothesis(store, hypothesis, units=units, workers=workers, as_json=as_json)
+    run_replay(store, hypothesis, session, units=units, workers=workers, as_json=as_json)
 
 
 @app.command()

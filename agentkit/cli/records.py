@@ -6,10 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from agentkit.cli.output import emit, table
 from agentkit.errors import ConfigError, unknown
 from agentkit.ledger import Ledger
+from agentkit.ledger.anchor import note
 from agentkit.report import render_table, verdict_table, write_report
+from agentkit.report.strict import closing_words, unbacked_claims
 
 if TYPE_CHECKING:
     from agentkit.ledger import Campaign
@@ -24,8 +28,8 @@ def show_log(store: str, *, as_json: bool) -> None:
     emit(data, "\n\n".join(_log_text(c) for c in data) or "nothing is recorded yet", as_json=as_json)
 
 
-def verify_store(store: str, *, anchor: str | None, as_json: bool) -> None:
-    """Recompute everything that can be recomputed; an error names the first bad row."""
+def verify_store(store: str, *, anchor: str | None, anchor_to: str | None, as_json: bool) -> None:
+    """Recompute everything that can be recomputed; an error names the first bad row. `anchor_to` notes the heads."""
     with Ledger(store, readonly=True) as ledger:
         report = ledger.verify(anchor=anchor)
     heads = "\n".join(f"head {key}: {head}" for key, head in report.heads.items())
@@ -33,11 +37,19 @@ def verify_store(store: str, *, anchor: str | None, as_json: bool) -> None:
         f"ok: {report.events} events, {report.hypotheses} hypotheses, {report.units} units, "
         f"{report.verdicts} verdicts recomputed\n{heads}"
     )
-    emit(asdict(report), "\n".join([text, *report.notes]), as_json=as_json)
+    lines = [text, *report.notes]
+    if anchor_to is not None:
+        lines.append(f"noted in {note(report.heads, anchor_to)}")
+    emit(asdict(report), "\n".join(lines), as_json=as_json)
 
 
-def write_campaign_report(store: str, *, campaign: str | None, folder: Path | None, as_json: bool) -> None:
-    """Write both reports of one campaign and print its verdict table."""
+def write_campaign_report(
+    store: str, *, campaign: str | None, folder: Path | None, strict: bool, as_json: bool
+) -> None:
+    """Write both reports of one campaign and print its verdict table.
+
+    `strict`: exit 1, and list them, when the report or the planner's closing words claim what no verdict says.
+    """
     with Ledger(store, readonly=True) as ledger:
         chosen = ledger.reopen(_only_campaign(ledger, campaign).key)
         plans = chosen.decisions("planner")
@@ -48,8 +60,22 @@ def write_campaign_report(store: str, *, campaign: str | None, folder: Path | No
             chosen, target, planner=latest.get("planner", "none"), goal=latest.get("goal", "")
         )
         rows = verdict_table(chosen)
-    data = {"verdicts": rows, "report": str(paths.markdown), "html": str(paths.html)}
-    emit(data, f"{render_table(rows)}\nreport  {paths.markdown}\nreport  {paths.html}", as_json=as_json)
+        prose = {str(paths.markdown): paths.markdown.read_text(encoding="utf-8")} | closing_words(chosen)
+        labels = {h.ref: "open" for h in chosen.hypotheses()} | {
+            str(r["verdict"]): str(r["label"]) for r in rows
+        }
+    data: dict[str, Any] = {"verdicts": rows, "report": str(paths.markdown), "html": str(paths.html)}
+    lines = [render_table(rows), f"report  {paths.markdown}", f"report  {paths.html}"]
+    if strict:
+        data["unbacked"] = [
+            {"place": place, "line": line, "why": why}
+            for place, text in prose.items()
+            for line, why in unbacked_claims(text, labels)
+        ]
+        lines += [f"{c['place']}: {c['line']}\n    {c['why']}" for c in data["unbacked"]]
+    emit(data, "\n".join(lines), as_json=as_json)
+    if data.get("unbacked"):
+        raise typer.Exit(1)
 
 
 def _only_campaign(ledger: Ledger, name: str | None) -> CampaignRow:

@@ -178,7 +178,9 @@ class Ledger:
         ]
 
     def verify(self, *, anchor: str | None = None) -> VerifyReport:
-        """Check rules, chains, every sealed row, every seed and every verdict; `anchor` is a head noted elsewhere.
+        """Check rules, chains, every sealed row, every seed and every verdict.
+
+        `anchor` is a head noted elsewhere, a file of such heads, or `git` (see `agentkit.ledger.anchor`).
 
         Raises:
             VerificationError: naming the first row that is not what was sealed.

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from agentkit.canon import sha256_of
 from agentkit.errors import VerificationError
 from agentkit.ledger import chain, models, rules
+from agentkit.ledger.anchor import noted
+from agentkit.ledger.conversations import conversation_faults
 from agentkit.ledger.evidence import sample_of, verdicts_of
 from agentkit.ledger.rows import bodies
 from agentkit.ledger.spec import Spec
@@ -22,6 +24,7 @@ from agentkit.stats.eprocess import ENGINE_VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from agentkit.ledger.anchor import Anchor
     from agentkit.ledger.store import Store
 
 CAMPAIGN = models.table(models.CampaignTable)
@@ -30,7 +33,6 @@ RUN = models.table(models.RunTable)
 RUN_UNIT = models.table(models.RunUnitTable)
 ENVIRONMENT = models.table(models.EnvironmentTable)
 DECISION = models.table(models.DecisionTable)
-MESSAGE = models.table(models.MessageTable)
 VERDICT = models.table(models.VerdictTable)
 EVENT = chain.EVENT
 EVENTS_AT_ONCE = 500
@@ -50,15 +52,21 @@ class _Chain:
 
 
 def verify(store: Store, anchor: str | None = None) -> VerifyReport:
-    """Check everything that can be checked from the store alone, and against a head noted elsewhere.
+    """Check everything that can be checked from the store alone, and against heads noted elsewhere.
+
+    Args:
+        store: what is checked.
+        anchor: a head, a file of heads, or `git`: see `agentkit.ledger.anchor.noted`.
 
     Raises:
+        LedgerError: no head is noted there.
         VerificationError: naming the first row that is not what was sealed, and any rule that is missing.
     """
+    anchors = [] if anchor is None else noted(anchor)
     with store.read() as connection:
         broken_rules = rules.faults(connection)
         walked: list[_Chain] = []
-        first = next(_faults(connection, walked, anchor), None)
+        first = next(_faults(connection, walked, anchors), None)
         if first or broken_rules:
             raise VerificationError("; ".join([f"{store.url}: {first}"] * bool(first) + broken_rules[:3]))
         return _report(connection, walked)
@@ -82,7 +90,7 @@ def _report(connection: sa.Connection, walked: Sequence[_Chain]) -> VerifyReport
     )
 
 
-def _faults(connection: sa.Connection, walked: list[_Chain], anchor: str | None) -> Iterator[str]:
+def _faults(connection: sa.Connection, walked: list[_Chain], anchors: Sequence[Anchor]) -> Iterator[str]:
     yield from _file_faults(connection)
     campaigns = connection.execute(sa.select(CAMPAIGN).order_by(CAMPAIGN.c.id)).mappings().all()
     for campaign in campaigns:
@@ -91,11 +99,14 @@ def _faults(connection: sa.Connection, walked: list[_Chain], anchor: str | None)
         yield from _chain_faults(connection, here)
     yield from _unsealed(connection)
     yield from _content_faults(connection)
+    yield from conversation_faults(connection)
     yield from _seed_faults(connection)
     for here in walked:
         yield from _verdict_faults(connection, here)
-    if anchor is not None and not any(anchor in here.hashes for here in walked):
-        yield f"anchor {anchor[:16]}… is in no chain: this is another store, or its chain was rebuilt"
+    for anchor in anchors:
+        chains = [w for w in walked if anchor.campaign in (None, w.campaign["key"])]
+        if not any(anchor.head in here.hashes for here in chains):
+            yield f"{anchor} is in no chain: this is another store, or its chain was rebuilt"
 
 
 def _file_faults(connection: sa.Connection) -> Iterator[str]:
@@ -233,9 +244,6 @@ def _content_faults(connection: sa.Connection) -> Iterator[str]:
     for row in connection.execute(sa.select(DECISION)).mappings():
         if sha256_of(json.loads(row["content_json"])) != row["content_sha256"]:
             yield f"decision {row['id']} is not what was recorded"
-    for row in connection.execute(sa.select(MESSAGE)).mappings():
-        if sha256_of([row["parent"], row["role"], json.loads(row["parts_json"])]) != row["hash"]:
-            yield f"message {row['hash'][:16]}… is not what was recorded"
 
 
 def _seed_faults(connection: sa.Connection) -> Iterator[str]:

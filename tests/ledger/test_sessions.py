@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from agentkit.errors import LedgerError, VerificationError
-from agentkit.ledger import Ledger
+from agentkit.ledger import Ledger, rules
 from agentkit.ledger.sessions import (
     MESSAGE,
     Message,
@@ -135,8 +135,53 @@ def test_verify_names_a_message_that_was_edited(path):
             connection.exec_driver_sql(
                 "UPDATE message SET parts_json = '{\"content\": \"stop\"}' WHERE role = 'human'"
             )
-            from agentkit.ledger import rules
-
             rules.install(connection)
         with pytest.raises(VerificationError, match=r"message .* is not what was recorded"):
             ledger.verify()
+
+
+@pytest.mark.parametrize(
+    ("table", "statement", "named"),
+    [
+        ("tool_call", "UPDATE tool_call SET args_json = '{\"units\": 80}'", "call c1: it is not what the planner asked for"),
+        ("turn", "UPDATE turn SET ordinal = 7 WHERE ordinal = 2", "turn 7: turn 2 is missing"),
+        (
+            "turn",
+            "UPDATE turn SET request_tip = (SELECT tip FROM turn_end WHERE turn = 2) WHERE id = 1",
+            "turn 1: its answer does not follow what was asked",
+        ),
+    ],
+)  # fmt: skip
+def test_verify_names_a_turn_or_a_call_that_was_edited(path, table, statement, named):
+    with Ledger(path) as ledger:
+        session = opened(ledger.campaign("tokens"))
+        begun = session.begin_turn(said("go"), "offline")
+        call = {"name": "run_batch", "args": {"units": 8}, "id": "c1"}
+        answer = Message("ai", {"content": "", "tool_calls": [call]}, {})
+        session.end_turn(begun, said("go")[-1][0], TurnEnd(answer), [])
+        row = session.begin_call("c1", "run_batch", {"units": 8}, "ab", turn=begun)
+        session.end_call(row, "ok", "cd")
+        turn(session, said("go", "on"), "done")
+        ledger.verify()
+        with ledger.store.write() as connection:
+            connection.exec_driver_sql(f"DROP TRIGGER ak003_{table}_update")
+            connection.exec_driver_sql(statement)
+            rules.install(connection)
+        with pytest.raises(VerificationError, match=named):
+            ledger.verify()
+
+
+def test_an_export_holds_the_conversations_and_what_they_cost(path, tmp_path):
+    with Ledger(path) as ledger:
+        session = opened(ledger.campaign("tokens"))
+        turn(session, said("go"), "done", usd=0.25)
+        ledger.export(tmp_path / "crate")
+    for name, rows in {
+        "message": 2,
+        "session": 1,
+        "turn": 1,
+        "turn_end": 1,
+        "spend": 1,
+        "tool_call": 0,
+    }.items():
+        assert len((tmp_path / "crate" / "tables" / f"{name}.jsonl").read_text().splitlines()) == rows, name
