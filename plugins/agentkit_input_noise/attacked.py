@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from agentkit import BASELINE, Measurements
-from agentkit_input_noise import attacks, classify, curve_files
+from agentkit_input_noise import attacks, classify, curve_files, picture_files
 from agentkit_input_noise.addresses import draw
 from agentkit_input_noise.attacks import Ball, InputGradient
 from agentkit_input_noise.images import measured_size
@@ -36,6 +36,8 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
     conditions = [BASELINE, CHANCE, *(name_of(*cell) for cell in cells)]
     conditions = [c for c in conditions if ctx.wants(c)]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
+    shown: dict[str, picture_files.Shown] = {}
+    shown_labels: list[int] = []
     for u, unit in enumerate(units):
         images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
@@ -44,6 +46,8 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
         clean = outputs[BASELINE].argmax(dim=1).numpy()
         outputs[CHANCE] = outputs[BASELINE][torch.from_numpy(unit.rng("chance").permutation(len(images)))]
         sizes = {BASELINE: (0.0, 0.0), CHANCE: (0.0, 0.0)}
+        if u == 0:
+            shown[BASELINE], shown_labels = picture_files.some(images, outputs[BASELINE]), labels.tolist()
         for eps in params.eps:
             if not any(ctx.wants(name_of(kind, eps)) for kind in kinds):
                 continue
@@ -53,6 +57,8 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
                 name = name_of(kind, eps)
                 outputs[name] = classify.logits(classifier, moved, ctx.device, ctx.batch)
                 sizes[name] = measured_size(moved, images)
+                if u == 0:
+                    shown[name] = picture_files.some(moved, outputs[name])
         for c, name in enumerate(conditions):
             values[:, u, c] = (*classify.scores(outputs[name], labels, clean), *sizes[name])
         ctx.progress(u + 1, len(units))
@@ -60,6 +66,7 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
     drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
     controls = {str(params.kind): "random_sign" if params.norm == "inf" else "random_sphere"}
     curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.eps, drawn, controls))
+    picture_files.write_images(ctx, shown, shown_labels)
     return table
 
 

@@ -208,18 +208,20 @@ def draw_detection(rows: Sequence[dict[str, Any]], strengths: Sequence[float], k
 
 
 @contextmanager
-def svg_figure(columns: int, rows: int = 1) -> Iterator[tuple[Any, io.StringIO]]:
-    """Panels side by side, and the text that holds their SVG afterwards; no date, no random ids."""
+def svg_figure(
+    columns: int, rows: int = 1, *, panel: tuple[float, float] = (4.6, 3.4)
+) -> Iterator[tuple[Any, io.StringIO]]:
+    """Panels of some inches row by row, and the text that holds their SVG afterwards; no date, no random ids."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "agentkit", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(4.6 * columns + 0.6, 3.4 * rows + 0.8), layout="constrained")
+        figure = Figure(figsize=(panel[0] * columns + 0.6, panel[1] * rows + 0.8), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        yield panels, text
         for axes in panels:
             axes.spines[["top", "right"]].set_visible(False)
+        yield panels, text
         named = {
             label: handle
             for axes in panels

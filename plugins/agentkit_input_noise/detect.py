@@ -14,7 +14,7 @@ import torch
 from scipy.stats import rankdata
 
 from agentkit import BASELINE, Measurements
-from agentkit_input_noise import attacked, classify, curve_files
+from agentkit_input_noise import attacked, classify, curve_files, picture_files
 from agentkit_input_noise.attack_tool import Attack
 from agentkit_input_noise.attacked import CONTROLS
 from agentkit_input_noise.noise_predictor import scores_of, times_up_to
@@ -74,6 +74,7 @@ def measure(params: Detect, units: Sequence[Unit], ctx: Context, metrics: Sequen
     conditions = [c for c in [BASELINE, *(name_of(k, e) for k in kinds for e in params.eps)] if ctx.wants(c)]
     attack = Attack(kind=params.attack, eps=params.eps, items=params.items)
     values = np.zeros((len(METRICS), len(units), len(conditions)))
+    curves: dict[str, list[NDArray[np.float64]]] = {name: [] for name in conditions}
     for u, unit in enumerate(units):
         images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
@@ -88,10 +89,14 @@ def measure(params: Detect, units: Sequence[Unit], ctx: Context, metrics: Sequen
         for c, name in enumerate(conditions):
             outputs = classify.logits(classifier, moved[name], ctx.device, ctx.batch)
             right = float((outputs.argmax(dim=1) == labels).double().mean())
-            values[:, u, c] = (auroc(clean, score(moved[name])), right)
+            strange = score(moved[name])
+            values[:, u, c] = (auroc(clean, strange), right)
+            curves[name].append(picture_files.roc(clean, strange))
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     write(ctx, params, table, metrics)
+    if ctx.conditions is None and len(units) >= curve_files.LEAST_UNITS:
+        ctx.artifact("roc.svg", picture_files.draw_roc(curves, params.eps, kinds))
     return table
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from agentkit import BASELINE, Measurements
-from agentkit_input_noise import classify, curve_files
+from agentkit_input_noise import classify, curve_files, picture_files
 from agentkit_input_noise.image_tool import IMAGENET_C, ImageNoise
 from agentkit_input_noise.pixels import PixelNoise
 from agentkit_input_noise.sweep import CHANCE, name_of
@@ -33,6 +33,8 @@ def measure(
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]
     names = METRICS if data.labels is not None else WITHOUT_LABELS
     values = np.zeros((len(names), len(units), len(conditions)))
+    shown: dict[str, picture_files.Shown] = {}
+    shown_labels: list[int] | None = None
     for u, unit in enumerate(units):
         images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
@@ -41,9 +43,14 @@ def measure(
         clean = outputs[BASELINE].argmax(dim=1).numpy()
         outputs[CHANCE] = outputs[BASELINE][torch.from_numpy(unit.rng("chance").permutation(len(images)))]
         sizes = {BASELINE: (0.0, 0.0), CHANCE: (0.0, 0.0)}
-        for name, noisy in perturbed(images, cells, unit).items():
-            outputs[name] = classify.logits(classifier, noisy, ctx.device, ctx.batch)
-            sizes[name] = measured_size(noisy, images)
+        seen = {BASELINE: images, **perturbed(images, cells, unit)}
+        for name, noisy in seen.items():
+            if name != BASELINE:
+                outputs[name] = classify.logits(classifier, noisy, ctx.device, ctx.batch)
+                sizes[name] = measured_size(noisy, images)
+        if u == 0:
+            shown = {name: picture_files.some(noisy, outputs[name]) for name, noisy in seen.items()}
+            shown_labels = None if labels is None else labels.tolist()
         for c, name in enumerate(conditions):
             told = (
                 (classify.flip_rate(outputs[name], clean),)
@@ -54,6 +61,7 @@ def measure(
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(names, values, strict=True)))
     _write(ctx, params, table, metrics, units)
+    picture_files.write_images(ctx, shown, shown_labels)
     return table
 
 

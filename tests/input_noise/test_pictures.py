@@ -1,0 +1,66 @@
+"""Pictures of an exploration: images before and after, ROC curves, bands of controls."""
+
+import numpy as np
+import pytest
+import torch
+
+from agentkit_input_noise import picture_files
+from agentkit_input_noise.attack_tool import noise_attack
+from agentkit_input_noise.detect import auroc
+from agentkit_input_noise.image_tool import noise_image
+
+
+@pytest.fixture
+def context(make_context, digits, digits_net):
+    return make_context({"digits:": digits, "digits:cnn": digits_net})
+
+
+def test_examples_show_each_condition_with_what_was_predicted_before_and_after(context, units):
+    noise_image(
+        noise_image.parse({"kinds": ["impulse"], "strengths": [0.1, 0.9], "items": 20}), units[:2], context
+    )
+    shown = context.artifacts["examples.json"]
+    assert list(shown) == ["baseline", "impulse=0.1", "impulse=0.9"]
+    assert all(len(rows) == 5 for rows in shown.values())
+    assert all(row["before"] == row["after"] for row in shown["baseline"])
+    assert any(row["before"] != row["after"] for row in shown["impulse=0.9"])
+    assert "impulse=0.9" in context.artifacts["examples.svg"]
+
+
+def test_an_attack_shows_its_controls_beside_it(context, units):
+    noise_attack(noise_attack.parse({"eps": [0.2], "steps": 5, "items": 20}), units[:2], context)
+    assert set(context.artifacts["examples.json"]) == {
+        "baseline",
+        "pgd=0.2",
+        "random_sign=0.2",
+        "random_sphere=0.2",
+    }
+
+
+def test_a_confirmation_leaves_no_picture(make_context, digits, digits_net, units):
+    context = make_context({"digits:": digits, "digits:cnn": digits_net}, {"gaussian=0.2"})
+    noise_image(
+        noise_image.parse({"kinds": ["gaussian"], "strengths": [0.2], "items": 10}), units[:2], context
+    )
+    assert not context.artifacts
+
+
+def test_without_labels_a_frame_marks_what_flipped():
+    images = torch.zeros(2, 1, 4, 4)
+    shown = {"baseline": picture_files.Shown(images, [3, 7]), "noise=1": picture_files.Shown(images, [3, 1])}
+    assert picture_files.draw_images(shown, None) == picture_files.draw_images(shown, [3, 7])
+    assert picture_files.draw_images(shown, None) != picture_files.draw_images(shown, [3, 1])
+
+
+def test_the_area_under_a_roc_curve_is_the_auroc():
+    rng = np.random.default_rng(3)
+    clean, perturbed = rng.standard_normal(400), rng.standard_normal(300) + 1
+    area = np.trapezoid(picture_files.roc(clean, perturbed), picture_files.RATES)
+    assert area == pytest.approx(auroc(clean, perturbed), abs=0.01)
+
+
+def test_roc_curves_of_equal_and_of_separate_scores_are_the_diagonal_and_the_corner():
+    scores = np.arange(200.0)
+    assert np.abs(picture_files.roc(scores, scores) - picture_files.RATES).max() < 0.02
+    assert (picture_files.roc(scores, scores + 1_000)[1:] == 1).all()
+    assert picture_files.roc(scores + 1_000, scores)[-2] < 1e-9
