@@ -11,26 +11,10 @@ import typer
 from typer.core import TyperGroup
 
 from agentkit import __version__
-from agentkit.cli import mcp, talk
+from agentkit.cli import mcp
 from agentkit.errors import AgentkitError
 
-BUILT_IN = (
-    "chat",
-    "ask",
-    "resume",
-    "fork",
-    "run",
-    "tools",
-    "log",
-    "verify",
-    "report",
-    "replay",
-    "export",
-    "calibrate",
-    "workers",
-    "doctor",
-    "mcp",
-)
+BUILT_IN = ("run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "workers", "doctor", "mcp")
 
 
 class Commands(TyperGroup):
@@ -77,27 +61,12 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-app.command()(talk.chat)
-app.command()(talk.ask)
-app.command()(talk.resume)
-app.command()(talk.fork)
-
-
 @app.command()
 def run(
-    study: Annotated[str, typer.Argument(help="A study file (YAML), or - for stdin.")],
+    study: Annotated[Path, typer.Argument(help="A study file (YAML).")],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a study that was interrupted.")
     ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Measure again what the ledger would answer, and compare.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print runs, units, seconds and what is known; start nothing.")
-    ] = False,
-    require: Annotated[
-        str | None, typer.Option(help="supported or decided: exit 6 unless every verdict is.")
-    ] = None,
     store: Annotated[str | None, typer.Option(help="Ledger path or URL; overrides the file.")] = None,
     workers: Annotated[str | None, typer.Option(help="inline, local, local:2; overrides the file.")] = None,
     report: Annotated[str | None, typer.Option(help="Folder for the report; overrides the file.")] = None,
@@ -112,9 +81,6 @@ def run(
     run_study(
         study,
         resume=resume,
-        fresh=fresh,
-        dry_run=dry_run,
-        require=require,
         store=store,
         workers=workers,
         report=report,
@@ -189,18 +155,15 @@ def report(
 @app.command()
 def replay(
     store: StoreArgument,
-    hypothesis: Annotated[str | None, typer.Option(help="A hypothesis, such as H3.")] = None,
-    session: Annotated[
-        str | None, typer.Option(help="A session (or the beginning of its id), instead of a hypothesis.")
-    ] = None,
-    units: Annotated[int, typer.Option(min=1, help="How many of the hypothesis's units.")] = 5,
+    hypothesis: Annotated[str, typer.Option(help="A hypothesis, such as H3.")],
+    units: Annotated[int, typer.Option(min=1, help="How many of its units.")] = 5,
     workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "inline",
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure units again, or replay a session without a key, and compare. Exit 1 (units) or 5 (session) if it differs."""
-    from agentkit.cli.replay import replay as run_replay
+    """Measure recorded units again, from the rows alone, and compare. Exit 1 when they differ."""
+    from agentkit.cli.replay import replay_hypothesis
 
-    run_replay(store, hypothesis, session, units=units, workers=workers, as_json=as_json)
+    replay_hypothesis(store, hypothesis, units=units, workers=workers, as_json=as_json)
 
 
 @app.command()
