@@ -62,7 +62,7 @@ def load(folder: Path, sha256: str) -> Knowledge | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             texts: dict[str, Any] = {name: tuple(_value(kept[name])) for name in TEXTS}
             matrices: dict[str, Any] = {name: _matrix(kept, name) for name in MATRICES}
             return Knowledge(
