@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from agentkit.types import Frozen
 
+CANCELLED = "cancelled by the user"
+"""What a planner is told of a call that the user ended."""
+
 Units = Annotated[int, Field(ge=1, le=256, description="fresh paired replicates")]
 
 

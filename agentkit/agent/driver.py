@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.budget import Account
+from agentkit.agent.calls import CANCELLED
 from agentkit.agent.work import Work
 from agentkit.errors import WorkerError
 from agentkit.ledger import Artifact, UnitOutcome
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 MOST_ATTEMPTS = 3
 POLL_S = 0.5
-CANCELLED = "cancelled by the user"
-"""What planners are told of a call that the user ended."""
 
 
 class Driver:
@@ -67,14 +66,14 @@ class Driver:
         """Start no further attempt until told otherwise: the turn that wants one is over."""
         self._refusing = refusing
 
+    @property
+    def executor(self) -> Executor:
+        """Where jobs run."""
+        return self._executor
+
     def environment(self, tool: str) -> dict[str, Any]:
         """Versions, device kind and threads that a tool's numbers depend on; kept with each run."""
-        resources = self._plugins.tool(tool).resources
-        return {
-            **numeric_environment(resources),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        }
+        return environment_of(self._plugins.tool(tool))
 
     def finish(self, run: Run) -> None:
         """Measure every unit that a run still misses.
@@ -86,6 +85,8 @@ class Driver:
             WorkerError: the workers refused the job (another plugin version, a changed target).
             BudgetError: the attempt would pass a cap of seconds; what was measured is kept.
         """
+        if not run.missing():  # answered before: there is nothing to do, and nothing new to tell observers
+            return
         tool = self._plugins.tool(run.tool)
         for attempt in range(1, MOST_ATTEMPTS + 1):
             if not (missing := run.missing()):
@@ -297,6 +298,15 @@ class _Told:
             total=len(run.units),
             seconds=time.monotonic() - self._began,
         )
+
+
+def environment_of(tool: Tool) -> dict[str, Any]:
+    """What a tool's numbers depend on here: equal environments and seeds give equal numbers."""
+    return {
+        **numeric_environment(tool.resources),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
 
 
 def job_of(run: Run, tool: Tool, units: Sequence[Unit]) -> JobSpec:

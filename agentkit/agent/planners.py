@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from agentkit.agent.prices import load_prices
 from agentkit.errors import ConfigError, PlannerError, unknown
 
 if TYPE_CHECKING:
@@ -20,6 +21,22 @@ MAX_TOKENS = 4096
 TIMEOUT_S = 600.0
 LOCAL_KEY = "none"
 """Sent to a local server that asks for no key."""
+
+
+def chosen_planner(named: str | None = None) -> tuple[str, str]:
+    """The planner that is meant, and why: the one named, else what the environment says, else `offline`.
+
+    Order: AGENTKIT_PLANNER, ANTHROPIC_API_KEY, AGENTKIT_BASE_URL. Which model of Anthropic's stands in the dated price file.
+    """
+    if named not in (None, "", "auto"):
+        return str(named), "asked for"
+    if said := os.environ.get("AGENTKIT_PLANNER"):
+        return said, "AGENTKIT_PLANNER is set"
+    if os.environ.get("ANTHROPIC_API_KEY"):
+        return f"anthropic:{load_prices().default_model}", "ANTHROPIC_API_KEY is set"
+    if os.environ.get("AGENTKIT_BASE_URL"):
+        return "anthropic:local", "AGENTKIT_BASE_URL is set"
+    return "offline", "no key is set"
 
 
 def chat_model(name: str, plugins: Plugins) -> BaseChatModel:

@@ -62,6 +62,8 @@ class Prices:
     as_of: str
     models: Mapping[str, Price]
     source: str
+    default_model: str = ""
+    """Which of Anthropic's models is asked where the user names none."""
 
     def of(self, model: str) -> Price | None:
         """The price of a model, with or without the date that providers append; None when it is not listed."""
@@ -72,7 +74,9 @@ class Prices:
         if min(input, output) < 0:
             raise ConfigError(f"price {input:g},{output:g}: USD per million tokens must be >= 0")
         own = Price(input, input, input, output)
-        return Prices(self.as_of, {**self.models, model: own}, f"{self.source} and the user")
+        return Prices(
+            self.as_of, {**self.models, model: own}, f"{self.source} and the user", self.default_model
+        )
 
 
 def load_prices(path: str | Path | None = None) -> Prices:
@@ -101,4 +105,4 @@ def _parse(data: Any, source: str) -> Prices:
         if len(numbers) != 4 or min(numbers) < 0:
             raise ValueError(f"{name}: four prices >= 0 are needed")
         models[name] = Price(*numbers)
-    return Prices(str(data["as_of"]), models, source)
+    return Prices(str(data["as_of"]), models, source, str(data.get("default") or ""))

@@ -16,6 +16,7 @@ from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
 
 from agentkit.agent.approvals import Approval, ApprovalRequest, binding, may_ask, mode
+from agentkit.agent.calls import CANCELLED
 from agentkit.agent.fallback import ModelFallback
 from agentkit.agent.graph import langchain_tools
 from agentkit.agent.messages import Chain, clean, restored
@@ -108,6 +109,11 @@ class PlannerSession:
         """What `resume`, `fork` and `replay` take."""
         return self.record.id
 
+    @property
+    def toolbox(self) -> Toolbox:
+        """What its planner works through."""
+        return self._toolbox
+
     # ---- talking
 
     def send(self, text: str) -> str:
@@ -167,10 +173,11 @@ class PlannerSession:
         if not last.ended:
             return True
         answer = self.messages()[-1] if last.tip else None
+        if not isinstance(answer, AIMessage):
+            return False
         known = self.record.calls()
-        return isinstance(answer, AIMessage) and any(
-            known[id].status is None if (id := str(c["id"])) in known else True for c in answer.tool_calls
-        )
+        asked = (str(c["id"]) for c in answer.tool_calls)
+        return any(call not in known or known[call].status is None for call in asked)
 
     def cancel(self) -> None:
         """Note that the user ended the turn: its open calls are not run by a later `resume` of their own accord."""
@@ -290,7 +297,7 @@ class PlannerSession:
             if answered is not None:
                 content, status = json.dumps(answered, sort_keys=True), "success"
             else:
-                content, status = "cancelled by the user; not run to its end", "error"
+                content, status = f"{CANCELLED}; not run to its end", "error"
             if row is not None and row.status is None:
                 self.record.end_call(row.id, "ok" if answered is not None else "cancelled", "")
             closed.append(ToolMessage(content, tool_call_id=call["id"], name=call["name"], status=status))

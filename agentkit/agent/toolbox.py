@@ -27,7 +27,8 @@ from agentkit.agent.answers import (
     status_answer,
 )
 from agentkit.agent.budget import CAMPAIGN, SESSION
-from agentkit.errors import ParamError, SpecError, ToolError, near_names, unknown
+from agentkit.agent.replay import compare, measure
+from agentkit.errors import NondeterministicError, ParamError, SpecError, ToolError, near_names, unknown
 from agentkit.ledger import Spec
 from agentkit.ledger.counts import count_runs, nth_run, spent_on_models
 from agentkit.ledger.listing import rows
@@ -59,6 +60,7 @@ class Toolbox:
         driver: runs what a run still misses.
         report: writes the report and returns its paths and verdict rows (handed in by the lab).
         session: prefix of call ids that is the same whenever the same study is run again.
+        fresh: measure again, and compare, what an exploration would be answered with from the record.
         allow: names of tools that may be called; all when None.
         notify: receives one line per event, for people.
         warn: receives what went wrong beside that: failed units. `notify` unless given.
@@ -72,6 +74,7 @@ class Toolbox:
         *,
         report: Callable[[], Answer],
         session: str,
+        fresh: bool = False,
         allow: Collection[str] | None = None,
         notify: Callable[[str], None] = lambda line: None,
         warn: Callable[[str], None] | None = None,
@@ -81,6 +84,7 @@ class Toolbox:
         self._driver = driver
         self._write_report = report
         self.session = session
+        self._fresh = fresh
         self._allow = None if allow is None else set(allow)
         self.account = driver.account
         self._notify = notify
@@ -162,6 +166,8 @@ class Toolbox:
         key = f"{self.session}/{call_id}"
         with self._lock:
             if key in self._answered:
+                if self._fresh and name == "explore":
+                    self._measure_again(self.campaign.run(int(self._answered[key]["answer"]["run"][1:])))
                 return self._recorded(key, name, request)
             self._begin(key, name, request)
             before = self.account.by_tool()
@@ -262,10 +268,38 @@ class Toolbox:
                     targets=targets,
                     environment=self._driver.environment(tool),
                 )
-        self.campaign.known(run)
+        known = set(self.campaign.known(run))
         self._driver.finish(run)
+        if self._fresh:
+            self._measure_again(run, known)
         self._tell_failures(run)
         return run
+
+    def _measure_again(self, run: Run, units: Collection[int] | None = None) -> None:
+        """Compare recorded units with what measuring them now gives.
+
+        Raises:
+            NondeterministicError: they differ by more than the tool allows.
+        """
+        ok = [
+            u
+            for u in run.units
+            if run.outcomes().get(u.index) == "ok" and (units is None or u.index in units)
+        ]
+        if not ok:
+            return
+        tool = self.plugins.tool(run.tool)
+        recorded = run.measurements().select(units=[u.index for u in ok])
+        reservation = self.account.reserve(run.tool, seconds=self._driver.seconds_for(run.tool, len(ok)))
+        began = time.monotonic()
+        try:
+            difference, values = compare(recorded, measure(run, tool, ok, self._driver.executor))
+        finally:
+            reservation.settle(run.ref, seconds=time.monotonic() - began)
+        said = f"{run.ref}: {len(ok)} recorded units measured again, {values} values, largest difference {difference:g}"
+        if difference > tool.atol:
+            raise NondeterministicError(f"{said}; {run.tool} allows {tool.atol:g}")
+        self._notify(f"fresh    {said}")
 
     def _tell_failures(self, run: Run) -> None:
         failures = run.failures()
@@ -318,7 +352,7 @@ class Toolbox:
             self._warn(
                 f"{len(failures)} of {len(run.units)} units of {run.ref} failed and count as worst case"
             )
-        answer = status_answer(hypothesis, self.campaign.status(hypothesis))
+        answer = {**status_answer(hypothesis, self.campaign.status(hypothesis)), "run": run.ref}
         self._notify(batch_line(run, answer))
         return answer
 

@@ -11,10 +11,10 @@ import typer
 from typer.core import TyperGroup
 
 from agentkit import __version__
-from agentkit.cli import mcp
+from agentkit.cli import mcp, talk
 from agentkit.errors import AgentkitError
 
-BUILT_IN = ("run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "workers", "doctor", "mcp")
+BUILT_IN = ("chat", "ask", "resume", "fork", "run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "workers", "doctor", "mcp")
 
 
 class Commands(TyperGroup):
@@ -59,6 +59,12 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
     if version:
         print(f"agentkit {__version__}")
         raise typer.Exit
+
+
+app.command()(talk.chat)
+app.command()(talk.ask)
+app.command()(talk.resume)
+app.command()(talk.fork)
 
 
 @app.command()
@@ -155,15 +161,18 @@ def report(
 @app.command()
 def replay(
     store: StoreArgument,
-    hypothesis: Annotated[str, typer.Option(help="A hypothesis, such as H3.")],
-    units: Annotated[int, typer.Option(min=1, help="How many of its units.")] = 5,
+    hypothesis: Annotated[str | None, typer.Option(help="A hypothesis, such as H3.")] = None,
+    session: Annotated[
+        str | None, typer.Option(help="A session (or the beginning of its id), instead of a hypothesis.")
+    ] = None,
+    units: Annotated[int, typer.Option(min=1, help="How many of the hypothesis's units.")] = 5,
     workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "inline",
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure recorded units again, from the rows alone, and compare. Exit 1 when they differ."""
-    from agentkit.cli.replay import replay_hypothesis
+    """Measure units again, or replay a session without a key, and compare. Exit 1 (units) or 5 (session) if it differs."""
+    from agentkit.cli.replay import replay as run_replay
 
-    replay_hypothesis(store, hypothesis, units=units, workers=workers, as_json=as_json)
+    run_replay(store, hypothesis, session, units=units, workers=workers, as_json=as_json)
 
 
 @app.command()

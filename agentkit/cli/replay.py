@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from agentkit.agent.replay import replay
+from agentkit.agent.replay import replay as replay_units
 from agentkit.cli.output import emit
+from agentkit.errors import ConfigError
 from agentkit.ledger import Ledger
 from agentkit.plugins import load_plugins
 from agentkit.workers import WorkersConfig, open_executor
@@ -17,13 +18,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def replay(
+    store: str, hypothesis: str | None, session: str | None, *, units: int, workers: str, as_json: bool
+) -> None:
+    """Replay one hypothesis or one session.
+
+    Raises:
+        ConfigError: both or neither are named.
+    """
+    if (hypothesis is None) == (session is None):
+        raise ConfigError("replay needs one of --hypothesis H3 and --session ID")
+    if session is not None:
+        replay_session(store, session, as_json=as_json)
+    else:
+        replay_hypothesis(store, str(hypothesis), units=units, workers=workers, as_json=as_json)
+
+
+def replay_session(store: str, session: str, *, as_json: bool) -> None:
+    """Every recorded turn through the real client again, without a key; the first difference is exit code 5."""
+    from agentkit.laboratory import replay
+
+    found = replay(store, session)
+    text = f"{found.session}: {found.turns} turns and {found.calls} calls replayed, equal to the record"
+    emit(asdict(found), text, as_json=as_json)
+
+
 def replay_hypothesis(store: str, hypothesis: str, *, units: int, workers: str, as_json: bool) -> None:
     """Measure recorded units again and compare; exit 1 when they differ by more than the tool allows."""
     with Ledger(store, readonly=True) as ledger:
         found = ledger.hypothesis(hypothesis)
         executor = open_executor(WorkersConfig.parse(workers))
         try:
-            result = replay(found, units, plugins=load_plugins(), executor=executor)
+            result = replay_units(found, units, plugins=load_plugins(), executor=executor)
         finally:
             executor.close()
     text = (

@@ -28,9 +28,14 @@ def list_tools(*, as_json: bool) -> None:
 def show_tool(name: str, *, as_json: bool) -> None:
     """Everything a user must know to call one tool."""
     plugins = installed_plugins()
-    tool = plugins.tool(name)
+    text, data = page(plugins, plugins.tool(name))
+    emit(data, text, as_json=as_json)
+
+
+def page(plugins: Plugins, tool: Tool) -> tuple[str, dict[str, Any]]:
+    """One tool as text and as data."""
     data = {**_row(plugins, tool), "description": tool.description, "params": tool.schema()}
-    emit(data, _page(tool, data), as_json=as_json)
+    return _page(tool, data), data
 
 
 def warn_of_broken(plugins: Plugins) -> None:

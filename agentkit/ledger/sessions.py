@@ -344,6 +344,18 @@ def open_session(
     return Session(campaign, row)
 
 
+def fork_session(parent: Session, id: str, tip: str | None) -> Session:
+    """A new session that shares the past of another up to `tip`, with the same planner, prompt and tools."""
+    kept = ("planner", "prompt", "prompt_sha256", "tools", "environment")
+    store = parent.campaign.ledger.store
+    with store.write() as connection:
+        row = dict(connection.execute(sa.select(SESSION).where(SESSION.c.id == parent.id)).mappings().one())
+        new = {k: row[k] for k in kept} | {"id": id, "campaign": parent.campaign.id, "created_at": now()}
+        new |= {"parent": parent.id if tip else None, "parent_tip": tip}
+        connection.execute(SESSION.insert(), new)
+    return Session(parent.campaign, new)
+
+
 def find_session(campaign: Campaign, id: str) -> Session:
     """A recorded session of this campaign, by its id or a beginning of it that fits one alone.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from agentkit.agent.driver import CANCELLED
+from agentkit.agent.calls import CANCELLED
 from agentkit.agent.names import from_wire
 from agentkit.agent.offline.events import Event
 from agentkit.agent.offline.intents import control_of, is_ledger_question
