@@ -24,6 +24,10 @@ HEAD_OF_LAYER = re.compile(
     rf"|\b(?P<h3>(?:\d+(?:st|nd|rd|th)))\s+head\s+(?:of|in)\s+layer\s+(?P<l4>\d+)",
     re.IGNORECASE,
 )
+HEAD_OF_EVERY_LAYER = re.compile(
+    rf"\bheads?\s+(?P<h>{NUMBERS})\s+(?:of|in|from|at)\s+(?:each|every|all(?:\s+the)?)\s+layers?\b",
+    re.IGNORECASE,
+)
 RELATIVE_LAYER = re.compile(
     rf"\b(?P<end>first|last|final)\s+(?:(?P<n>[2-9]|{'|'.join(NUMBER_WORDS)})\s+)?layers?\b", re.IGNORECASE
 )
@@ -59,6 +63,8 @@ def _worded_sites(text: str) -> list[tuple[int, int, list[str]]]:
         heads = re.findall(r"\d+", match["h1"] or match["h2"] or match["h3"] or "")
         layers = re.findall(r"\d+", match["l1"] or match["l2"] or match["l3"] or match["l4"])
         found.append((*match.span(), [f"L{la}.H{h}" for la in layers for h in heads or ["*"]]))
+    for match in HEAD_OF_EVERY_LAYER.finditer(text):
+        found.append((*match.span(), [f"L*.H{h}" for h in re.findall(r"\d+", match["h"])]))
     return found
 
 
