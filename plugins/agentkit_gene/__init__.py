@@ -30,3 +30,11 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
 
     for target in (grn, screen, features):
         register(target)
+
+
+@agentkit.hookimpl
+def agentkit_register_commands(register: Callable[..., None]) -> None:
+    """Register `agentkit gene next` and `agentkit gene record`."""
+    register(
+        "gene", "agentkit_gene.screens.commands:app", help="Which genes to test next, and what the lab found."
+    )
