@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from agentkit.agent.budget import Account
 from agentkit.agent.driver import Driver
+from agentkit.agent.preview import check
 from agentkit.agent.scripted import confirm_all, explore_all, register_all
 from agentkit.agent.toolbox import Toolbox
 from agentkit.canon import sha256_of
-from agentkit.errors import AgentkitError, ConfigError, LedgerError, ToolError, unknown
+from agentkit.errors import ConfigError, LedgerError, ToolError, unknown
 from agentkit.ledger import Ledger
 from agentkit.plugins import load_plugins
 from agentkit.prompts import prompt
@@ -114,14 +115,24 @@ class Lab:
         return self.ledger.campaign(name, alpha=alpha, max_hypotheses=max_hypotheses, root_seed=seed)
 
     def explore(
-        self, tool: str | Tool, *, units: int = 8, campaign: Campaign | None = None, **params: Any
+        self,
+        tool: str | Tool,
+        *,
+        units: int = 8,
+        campaign: Campaign | None = None,
+        fresh: bool = False,
+        **params: Any,
     ) -> Measurements:
         """Run one tool for `units` units, record it as exploration, and return its table.
 
+        A question that the campaign has answered is answered from the ledger; with `fresh` it is measured again as
+        well, and compared.
+
         Raises:
+            NondeterministicError: `fresh` gave other numbers.
             ParamError: unknown tool or params. TargetError: the target cannot be loaded.
         """
-        toolbox = self.toolbox(campaign or self.campaign())
+        toolbox = self.toolbox(campaign or self.campaign(), fresh=fresh)
         name = tool if isinstance(tool, str) else tool.name
         answer = toolbox.call(
             _next_call(toolbox), "explore", {"tool": name, "params": params, "units": units}
@@ -189,12 +200,13 @@ class Lab:
         toolbox = self.toolbox(campaign, session=key, study=study, folder=folder)
         return self._session(toolbox, study, planner, **options)
 
-    def run(self, study: str | Path | StudyFile, *, resume: bool = False) -> Result:
+    def run(self, study: str | Path | StudyFile, *, resume: bool = False, fresh: bool = False) -> Result:
         """Run a study file to its verdicts and its report.
 
         Args:
             study: a path, or a study that was read.
             resume: go on with a campaign that already holds runs.
+            fresh: measure again what the ledger would answer for an exploration, and compare.
 
         Raises:
             ConfigError: a fault in the file, or a campaign that already holds runs and `resume` is false.
@@ -202,7 +214,7 @@ class Lab:
         """
         file = study if isinstance(study, StudyFile) else load_study(study)
         plan = file.study
-        self._check(file)
+        check(file, self.plugins)
         section = plan.campaign
         campaign = self.campaign(
             section.name, alpha=section.alpha, max_hypotheses=section.max_hypotheses, seed=plan.seed
@@ -214,7 +226,7 @@ class Lab:
             )
         folder = Path(plan.report) if plan.report else None
         toolbox = self.toolbox(
-            campaign, session=_session_id("study", _identity(plan)), study=plan, folder=folder
+            campaign, session=_session_id("study", _identity(plan)), study=plan, folder=folder, fresh=fresh
         )
         register_all(toolbox, [h.model_dump() for h in plan.hypotheses])
         steps = [s.model_dump(exclude_none=True) for s in plan.explore]
@@ -249,6 +261,7 @@ class Lab:
         session: str = "lab",
         study: Study | None = None,
         folder: Path | None = None,
+        fresh: bool = False,
     ) -> Toolbox:
         """The door through which this lab acts on a campaign."""
         budget = study.budget if study else None
@@ -273,6 +286,7 @@ class Lab:
             ),
             report=report,
             session=session,
+            fresh=fresh,
             allow=study.tools if study else None,
             notify=self._notify,
             warn=self._warn,
@@ -336,24 +350,6 @@ class Lab:
         if self._executor is None:
             self._executor = open_executor(self._workers, modules=self._modules, artifacts=self.artifacts)
         return self._executor
-
-    def _check(self, file: StudyFile) -> None:
-        """Everything that can be known before anything runs, each fault with its line."""
-        faults: list[str] = []
-        for i, name in enumerate(file.study.tools or []):
-            faults += _fault_of(lambda name=name: self.plugins.tool(name), file.place("tools", i))  # type: ignore[misc]
-        for section in ("explore", "hypotheses"):
-            for i, step in enumerate(getattr(file.study, section)):
-                faults += _fault_of(lambda step=step: self._check_step(step), file.place(section, i))  # type: ignore[misc]
-        if faults:
-            raise ConfigError("\n".join(faults))
-
-    def _check_step(self, step: Any) -> None:
-        tool = self.plugins.tool(step.tool)
-        params = tool.parse(step.params)
-        self.plugins.fingerprints(self.plugins.target_uris(params.model_dump(mode="json")))
-        if step.metric is not None:
-            tool.metric(step.metric)
 
 
 def replay(store: str | Path, session: str) -> Replayed:
@@ -433,10 +429,3 @@ def _session_id(kind: str, content: Any) -> str:
 def _next_call(toolbox: Toolbox) -> str:
     return f"call-{len(toolbox.campaign.decisions('call_started')) + 1}"
 
-
-def _fault_of(check: Callable[[], object], place: str) -> list[str]:
-    try:
-        check()
-    except AgentkitError as error:
-        return [f"{place}: {error}"]
-    return []

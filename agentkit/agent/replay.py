@@ -52,7 +52,7 @@ def replay(hypothesis: Hypothesis, units: int, *, plugins: Plugins, executor: Ex
         if not ok:
             continue
         recorded = run.measurements().select(units=[u.index for u in ok])
-        difference, count = _compare(recorded, _measure(run, tool, ok, executor))
+        difference, count = compare(recorded, measure(run, tool, ok, executor))
         largest, values, done = max(largest, difference), values + count, done + len(ok)
     if not done:
         raise SpecError(f"{hypothesis.ref} has no measured units yet; run a batch first")
@@ -70,7 +70,12 @@ def _same_tool(plugins: Plugins, spec: Any) -> Tool:
     return tool
 
 
-def _measure(run: Run, tool: Tool, units: Sequence[Unit], executor: Executor) -> Measurements:
+def measure(run: Run, tool: Tool, units: Sequence[Unit], executor: Executor) -> Measurements:
+    """Recorded units of a run once more; nothing is written.
+
+    Raises:
+        WorkerError: a unit cannot be measured now.
+    """
     executor.submit(job_of(run, tool, units))
     tables: list[Measurements] = []
     while True:
@@ -85,7 +90,8 @@ def _measure(run: Run, tool: Tool, units: Sequence[Unit], executor: Executor) ->
                 return Measurements.concat(tables)
 
 
-def _compare(recorded: Measurements, again: Measurements) -> tuple[float, int]:
+def compare(recorded: Measurements, again: Measurements) -> tuple[float, int]:
+    """The largest difference between two tables of the same units, and how many values were compared."""
     largest, count = 0.0, 0
     for metric in recorded.metrics:
         for condition in recorded.conditions:

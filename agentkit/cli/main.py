@@ -14,7 +14,23 @@ from agentkit import __version__
 from agentkit.cli import mcp, talk
 from agentkit.errors import AgentkitError
 
-BUILT_IN = ("chat", "ask", "resume", "fork", "run", "tools", "log", "verify", "report", "replay", "export", "calibrate", "workers", "doctor", "mcp")
+BUILT_IN = (
+    "chat",
+    "ask",
+    "resume",
+    "fork",
+    "run",
+    "tools",
+    "log",
+    "verify",
+    "report",
+    "replay",
+    "export",
+    "calibrate",
+    "workers",
+    "doctor",
+    "mcp",
+)
 
 
 class Commands(TyperGroup):
@@ -69,10 +85,19 @@ app.command()(talk.fork)
 
 @app.command()
 def run(
-    study: Annotated[Path, typer.Argument(help="A study file (YAML).")],
+    study: Annotated[str, typer.Argument(help="A study file (YAML), or - for stdin.")],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a study that was interrupted.")
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again what the ledger would answer, and compare.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print runs, units, seconds and what is known; start nothing.")
+    ] = False,
+    require: Annotated[
+        str | None, typer.Option(help="supported or decided: exit 6 unless every verdict is.")
+    ] = None,
     store: Annotated[str | None, typer.Option(help="Ledger path or URL; overrides the file.")] = None,
     workers: Annotated[str | None, typer.Option(help="inline, local, local:2; overrides the file.")] = None,
     report: Annotated[str | None, typer.Option(help="Folder for the report; overrides the file.")] = None,
@@ -87,6 +112,9 @@ def run(
     run_study(
         study,
         resume=resume,
+        fresh=fresh,
+        dry_run=dry_run,
+        require=require,
         store=store,
         workers=workers,
         report=report,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agentkit.ledger.campaign import Campaign
     from agentkit.ledger.hypothesis import Hypothesis
     from agentkit.plugins import Plugins
-    from agentkit.tools import Params
+    from agentkit.tools import Params, Tool
 
 ENVIRONMENT = models.table(models.EnvironmentTable)
 JOB_SCHEMA = 1
@@ -44,13 +44,6 @@ def start_explore(
         raise LedgerError(f"units={units}: a number from 1 to {MOST_EXPLORE_UNITS} is allowed")
     found, owner = plugins.tool(tool), plugins.owner(tool)
     values = found.parse(params).model_dump(mode="json")
-    question = {
-        "tool": found.name,
-        "version": found.version,
-        "source": found.source_sha256,
-        "params": values,
-        "targets": dict(targets),
-    }
     row = {
         "hypothesis": None,
         "phase": "explore",
@@ -63,7 +56,7 @@ def start_explore(
         "params": values,
         "targets": dict(targets),
         "conditions": None if conditions is None else list(dict.fromkeys(conditions)),
-        "question_sha256": sha256_of(question),
+        "question_sha256": question_sha256(found, values, targets),
     }
     with campaign.ledger.store.write() as connection:
         for repeat in range(MOST_REPEATS):
@@ -74,6 +67,19 @@ def start_explore(
             if set(known.outcomes().values()) <= {"ok"}:
                 return known
     raise LedgerError(f"{tool}: this question was asked {MOST_REPEATS} times and some unit failed each time")
+
+
+def question_sha256(tool: Tool, params: Mapping[str, Any], targets: Mapping[str, str]) -> str:
+    """What makes two explorations the same question: `params` with all defaults, targets with their fingerprints."""
+    return sha256_of(
+        {
+            "tool": tool.name,
+            "version": tool.version,
+            "source": tool.source_sha256,
+            "params": dict(params),
+            "targets": dict(targets),
+        }
+    )
 
 
 def start_confirm(

@@ -66,6 +66,9 @@ def rows(ledger: Ledger, kind: str, *, campaign: str | None = None, limit: int |
     parts = [_SELECT[kind], *(["WHERE", " AND ".join(conditions)] if conditions else [])]
     parts += ["ORDER BY", _ORDER[kind], "DESC", *([f"LIMIT {limit:d}"] if limit is not None else [])]
     found = ledger.query(" ".join(parts), most_rows=MOST_LISTED)
+    if kind == "campaigns":  # how many claims it may hold is "open" or a number
+        most = {row.key: row.max_hypotheses for row in ledger.campaigns()}
+        found = [{**row, "max_hypotheses": most[row["campaign"]]} for row in found]
     return [_readable(row) for row in reversed(found)]
 
 

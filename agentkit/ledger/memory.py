@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from agentkit.canon import sha256_of
 from agentkit.ledger.runs import (
     ARTIFACT,
     MEASUREMENT,
@@ -21,8 +22,9 @@ from agentkit.measurements import Measurements
 from agentkit.types import BASELINE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
+    from agentkit.ledger.campaign import Campaign
     from agentkit.ledger.runs import Run
 
 WORKER = "memory"
@@ -45,6 +47,33 @@ def recall(run: Run) -> list[int]:
                 )
                 run.end_attempt(fence, "done")
     return sorted(run.answered())
+
+
+def known_units(
+    campaign: Campaign,
+    question_sha256: str,
+    units: int,
+    environment: Mapping[str, Any] | None,
+) -> set[int]:
+    """Which of the first `units` units of a question this campaign has answered, whatever the conditions asked for."""
+    query = (
+        sa.select(OUTCOME.c.unit)
+        .join(RUN, RUN.c.id == OUTCOME.c.run)
+        .where(
+            RUN.c.campaign == campaign.id,
+            RUN.c.phase == "explore",
+            RUN.c.question_sha256 == question_sha256,
+            RUN.c.environment.is_not_distinct_from(
+                None if environment is None else sha256_of(dict(environment))
+            ),
+            RUN.c.conditions_json.is_(None),
+            OUTCOME.c.status == "ok",
+            OUTCOME.c.unit < units,
+        )
+        .distinct()
+    )
+    with campaign.ledger.store.read() as connection:
+        return set(connection.execute(query).scalars())
 
 
 def _answers(connection: sa.Connection, run: Run) -> list[tuple[UnitOutcome, int]]:
