@@ -54,3 +54,9 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     register(whisper)
     register(graph)
     register(linker)
+
+
+@hookimpl
+def agentkit_register_commands(register: Callable[..., None]) -> None:
+    """Register `agentkit noise …`."""
+    register("noise", "agentkit_input_noise.commands:app", help="Curves, maps and claims of a noise run.")

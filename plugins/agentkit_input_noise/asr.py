@@ -71,7 +71,8 @@ def measure(
         shown = shown or {name: [_row(h) for h in of] for name, of in heard.items()}
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
-    write(ctx, params, table, metrics, units, measured)
+    draw(ctx, params, table, metrics, units)
+    write_strength(ctx, params, measured)
     curve_files.write_examples(ctx, shown)
     return table
 
@@ -217,15 +218,14 @@ def scores(heard: Sequence[Heard]) -> tuple[float, ...]:
     )
 
 
-def write(
-    ctx: Context,
+def draw(
+    ctx: curve_files.Files,
     params: SpeechNoise,
     table: Measurements,
     metrics: Sequence[Metric],
     units: Sequence[Unit],
-    measured: dict[str, list[float]],
 ) -> None:
-    """Store curves and claims, one row of panels for each kind of strength, and the measured ratios."""
+    """Store curves and claims of a whole exploration, one row of panels for each kind of strength."""
     drawn = [m for m in metrics if m.name in ("wer", "hallucinated")]
     kinds = list(dict.fromkeys(kind for kind, _ in cells_of(params).values()))
     ratio = {10 ** (-d / 20): d for d in params.snr}
@@ -243,6 +243,10 @@ def write(
         ),
         sweep([k for k in kinds if k in waves.SHARE_KINDS], params.shares, drawn, axis="share cut off or lost"),
     )  # fmt: skip
+
+
+def write_strength(ctx: Context, params: SpeechNoise, measured: dict[str, list[float]]) -> None:
+    """Store the measured beside the requested signal-to-noise ratio."""
     if ctx.conditions is None:
         rows = [
             {"condition": name, "requested_db": strength, "measured_db": float(np.mean(measured[name]))}

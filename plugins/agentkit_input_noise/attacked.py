@@ -9,7 +9,7 @@ import torch
 
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import attacks, classify, curve_files, picture_files
-from agentkit_input_noise.addresses import draw
+from agentkit_input_noise.addresses import draw as draw_items
 from agentkit_input_noise.attacks import Ball, InputGradient
 from agentkit_input_noise.images import measured_size
 from agentkit_input_noise.sweep import CHANCE, name_of
@@ -63,11 +63,24 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
             values[:, u, c] = (*classify.scores(outputs[name], labels, clean), *sizes[name])
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
-    drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
-    controls = {str(params.kind): "random_sign" if params.norm == "inf" else "random_sphere"}
-    curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.eps, drawn, controls))
+    draw(ctx, params, table, metrics, units)
     picture_files.write_images(ctx, shown, shown_labels)
     return table
+
+
+def draw(
+    ctx: curve_files.Files,
+    params: Attack,
+    table: Measurements,
+    metrics: Sequence[Metric],
+    units: Sequence[Unit],
+) -> None:
+    """Store curves and claims of a whole exploration, the control of the attack's norm as a band."""
+    drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
+    controls = {str(params.kind): "random_sign" if params.norm == "inf" else "random_sphere"}
+    curve_files.write(
+        ctx, table, units, curve_files.Sweep((params.kind, *CONTROLS), params.eps, drawn, controls)
+    )
 
 
 def perturbed(
@@ -89,7 +102,7 @@ def perturbed(
     gradient = InputGradient(classifier)
     stream = unit.torch_generator(f"noise.attack.{params.kind}")
     if params.kind == "uap":
-        seen = draw(unit.rng("learn"), data.train, params.learn, what="train images")
+        seen = draw_items(unit.rng("learn"), data.train, params.learn, what="train images")
         x, y = classify.labelled(data, seen)
         learnt = attacks.universal(gradient, x.to(device), y.to(device), ball, step=step, generator=stream)
         moved = (images + learnt.cpu()).clamp(0, 1)

@@ -89,7 +89,7 @@ def measure(params: Certify, units: Sequence[Unit], ctx: Context) -> Measurement
         values[3, u, 1:] = (found.radius * right).mean(axis=0)
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
-    write(ctx, params, table)
+    draw(ctx, params, table)
     return table
 
 
@@ -225,7 +225,7 @@ def _blocks(total: int, size: int) -> Iterator[int]:
         yield min(size, total - start)
 
 
-def write(ctx: Context, params: Certify, table: Measurements) -> None:
+def draw(ctx: curve_files.Files, params: Certify, table: Measurements) -> None:
     """Store the certified accuracy by radius, with an interval over units, as `certified.json` and `.svg`."""
     if ctx.conditions is not None or len(table.units) < 2:
         return

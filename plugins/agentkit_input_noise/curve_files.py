@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -30,6 +30,17 @@ LEAST_FOR_HEAT = 3
 EXAMPLES = 5
 
 
+class Files(Protocol):
+    """What takes the files: a worker's context, or a folder."""
+
+    @property
+    def conditions(self) -> frozenset[str] | None:
+        """The conditions that were asked for; None for all."""
+
+    def artifact(self, name: str, value: Any) -> str:
+        """Store a table (`.json`) or a figure (`.svg`)."""
+
+
 class Sweep(NamedTuple):
     """What a curve is drawn from.
 
@@ -52,7 +63,7 @@ class Sweep(NamedTuple):
     name: Callable[[str, float], str] = name_of
 
 
-def write(ctx: Context, table: Measurements, units: Sequence[Unit], *sweeps: Sweep) -> None:
+def write(ctx: Files, table: Measurements, units: Sequence[Unit], *sweeps: Sweep) -> None:
     """Store `curve.json`, `curve.svg`, `heat.svg`, `strength.json` and `contrasts.json` of a whole exploration.
 
     Kinds whose strengths mean different things come as several sweeps of the same metrics. Nothing is written

@@ -94,7 +94,7 @@ def measure(params: Detect, units: Sequence[Unit], ctx: Context, metrics: Sequen
             curves[name].append(picture_files.roc(clean, strange))
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
-    write(ctx, params, table, metrics)
+    draw(ctx, params, table, metrics)
     if ctx.conditions is None and len(units) >= curve_files.LEAST_UNITS:
         ctx.artifact("roc.svg", picture_files.draw_roc(curves, params.eps, kinds))
     return table
@@ -151,7 +151,7 @@ def in_parts(predictor: nn.Module, images: Tensor, noise: Tensor, times: Tensor)
     return torch.cat(done)
 
 
-def write(ctx: Context, params: Detect, table: Measurements, metrics: Sequence[Metric]) -> None:
+def draw(ctx: curve_files.Files, params: Detect, table: Measurements, metrics: Sequence[Metric]) -> None:
     """Store AUROC with an interval over units beside both controls, and the claims worth registering."""
     if ctx.conditions is not None or len(table.units) < curve_files.LEAST_UNITS:
         return

@@ -60,7 +60,7 @@ def measure(
             values[:, u, c] = (*told, *sizes[name])
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(names, values, strict=True)))
-    _write(ctx, params, table, metrics, units)
+    draw(ctx, params, table, metrics, units)
     picture_files.write_images(ctx, shown, shown_labels)
     return table
 
@@ -103,9 +103,14 @@ def measured_size(noisy: Tensor, images: Tensor) -> tuple[float, float]:
     return float(change.abs().max()), float(change.norm(dim=1).mean())
 
 
-def _write(
-    ctx: Context, params: ImageNoise, table: Measurements, metrics: Sequence[Metric], units: Sequence[Unit]
+def draw(
+    ctx: curve_files.Files,
+    params: ImageNoise,
+    table: Measurements,
+    metrics: Sequence[Metric],
+    units: Sequence[Unit],
 ) -> None:
+    """Store curves, claims and measured strengths of a whole exploration."""
     drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate") and m.name in table.metrics]
     kinds = pixel_kinds(params)
     controls = {"edge_weighted": "gaussian"} if "edge_weighted" in kinds else {}

@@ -89,11 +89,22 @@ def measure(
             examples = examples or {c: shown(question, c, landing) for c, landing in landed.items()}
         ctx.progress(min(start + UNITS_AT_ONCE, len(units)), len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    draw(ctx, params, table, metrics, units)
+    curve_files.write_examples(ctx, examples)
+    return table
+
+
+def draw(
+    ctx: curve_files.Files,
+    params: TextNoise,
+    table: Measurements,
+    metrics: Sequence[Metric],
+    units: Sequence[Unit],
+) -> None:
+    """Store curves and claims of a whole exploration."""
     drawn = [m for m in metrics if m.name in ("recall_at_1", "margin")]
     kinds = [k for k in params.kinds if k not in LEVEL_KINDS]
     curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.strengths, drawn))
-    curve_files.write_examples(ctx, examples)
-    return table
 
 
 def cells_of(params: TextNoise) -> dict[str, tuple[str, float]]:

@@ -66,12 +66,23 @@ def measure(
             values[:, u, c] = (*scores(found, split, params.k), view.edit_rate)
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    draw(ctx, params, table, metrics, units)
+    return table
+
+
+def draw(
+    ctx: curve_files.Files,
+    params: GraphNoise,
+    table: Measurements,
+    metrics: Sequence[Metric],
+    units: Sequence[Unit],
+) -> None:
+    """Store curves and claims of a whole exploration."""
     kinds = [k for k in params.kinds if k != RANK_KIND]
     drawn = [m for m in metrics if m.name != "edit_rate"]
     curve_files.write(
         ctx, table, units, curve_files.Sweep(kinds, params.strengths, drawn, axis="share edited")
     )
-    return table
 
 
 def cells_of(params: GraphNoise) -> dict[str, tuple[str, float]]:

@@ -37,10 +37,7 @@ def measure(
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
     target = ctx.target(params.target)
-    kinds = (
-        *params.kinds,
-        *([CONTROL] if "obs_attack" in params.kinds and CONTROL not in params.kinds else []),
-    )
+    kinds = kinds_of(params)
     cells = wanted(kinds, params.strengths, ctx)
     conditions = [BASELINE, *cells]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
@@ -51,9 +48,27 @@ def measure(
             values[:, u, c] = roll(policy, environment, target, unit, kind, strength)
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    draw(ctx, params, table, metrics, units)
+    return table
+
+
+def kinds_of(params: PolicyNoise) -> tuple[str, ...]:
+    """The kinds asked for, and the matched control of the attack where it was."""
+    needs = "obs_attack" in params.kinds and CONTROL not in params.kinds
+    return (*params.kinds, *([CONTROL] if needs else []))
+
+
+def draw(
+    ctx: curve_files.Files,
+    params: PolicyNoise,
+    table: Measurements,
+    metrics: Sequence[Metric],
+    units: Sequence[Unit],
+) -> None:
+    """Store curves and claims of a whole exploration."""
+    kinds = kinds_of(params)
     controls = {"obs_attack": CONTROL} if "obs_attack" in kinds else {}
     curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.strengths, list(metrics), controls))
-    return table
 
 
 def roll(policy: Any, environment: Any, target: Any, unit: Unit, kind: str, strength: float) -> Episodes:

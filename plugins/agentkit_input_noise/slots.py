@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from agentkit import BASELINE, Measurements
-from agentkit_input_noise import curve_files, keyed, letters, sweep
+from agentkit_input_noise import curve_files, keyed, letters, slot_table, sweep
 from agentkit_input_noise.errors import LabelMismatchError, TargetNotDeterministicError
 from agentkit_input_noise.spans import score
 from agentkit_input_noise.sweep import CHANCE, name_of
@@ -62,11 +62,30 @@ def measure(
         examples = examples or shown(variants, predicted)
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    draw(ctx, params, table, metrics, units)
+    curve_files.write_examples(ctx, examples)
+    return table
+
+
+def draw(
+    ctx: curve_files.Files,
+    params: SlotNoise,
+    table: Measurements,
+    metrics: Sequence[Metric],
+    units: Sequence[Unit],
+) -> None:
+    """Store curves and claims of a whole exploration."""
     drawn = [m for m in metrics if m.name in ("span_f1", "exact")]
     kinds, jumps = curve_kinds(params)
     curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.strengths, drawn, only_mapped=jumps))
-    curve_files.write_examples(ctx, examples)
-    return table
+    if ctx.conditions is None and len(units) >= curve_files.LEAST_UNITS:
+        strongest: dict[str, str] = {}
+        for name in sorted(plans(params), key=lambda name: plans(params)[name][0][1]):
+            strongest[name.rpartition("=")[0]] = name
+        order = [*params.kinds, *("+".join(mix) for mix in params.every_mix)]
+        rows = slot_table.rows_of(table, {kind: strongest[kind] for kind in order})
+        ctx.artifact("noisy_f1.json", rows)
+        ctx.artifact("noisy_f1.svg", slot_table.draw_table(rows))
 
 
 def plans(params: SlotNoise) -> dict[str, Steps]:
