@@ -246,8 +246,8 @@ class LabLoop:
     def _run(self, params: Mapping[str, Any]) -> Asked:
         self.lab.explore(TOOL, units=1, campaign=self.campaign, **params)
         run = self.campaign.runs("explore")[-1]
-        rows = self.lab.ledger.query(FILES_OF_RUN + str(run.id))
-        files = {r["name"]: r["sha256"] for r in rows}
+        stored = self.lab.ledger.query(FILES_OF_RUN + str(run.id))
+        files = {r["name"]: r["sha256"] for r in stored}
         text = self._file(files, "picks-u0.csv")
         evidence = json.loads(self._file(files, "evidence-u0.json"))
         notes = [f"not taken: {name} ({why}){_near(near)}" for name, why, near in evidence["dropped"]]

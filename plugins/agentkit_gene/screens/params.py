@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from agentkit import Params
 
 Batch = Annotated[
-    Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)],
-    Field(description="genes picked a round; auto: 32 in libraries below 2000 genes, else 128"),
+    Annotated[int, Field(ge=1, le=10_000)] | None,
+    BeforeValidator(lambda value: None if value == "auto" else value),
+    Field(
+        description="genes per batch, tested in each round; left out (or auto): 32 below 2000 genes, else 128"
+    ),
 ]
 Mode = Annotated[
     Literal["hit", "score"],
@@ -22,20 +25,21 @@ Mode = Annotated[
 PICKERS = "prior+ens, prior, random, trees, prior+trees, gp_thompson, top_uncertain, soft_uncertain, coreset, kmeans, xprior+ens"
 
 
-class ScreenParams(Params):
-    """What every screen tool takes."""
+Features = Annotated[
+    list[str],
+    Field(
+        default_factory=list,
+        description="prior knowledge about genes (.gmt, .sif, .csv); left out: the simulation's own, else what is "
+        "installed",
+    ),
+]
+AllowLow = Annotated[
+    bool, Field(description="go on although under a fifth of the genes is found in the features")
+]
 
-    features: Annotated[
-        list[str],
-        Field(
-            default_factory=list,
-            description="files with prior knowledge about genes (.gmt, .sif, .csv); left out: those of the simulation, else "
-            "what is installed (features:found)",
-        ),
-    ]
-    allow_low_coverage: Annotated[
-        bool, Field(description="go on although under a fifth of the genes is found in the features")
-    ] = False
+
+class ScreenParams(Params):
+    """What every screen tool does with the features that it is given."""
 
     @model_validator(mode="before")
     @classmethod
@@ -44,11 +48,11 @@ class ScreenParams(Params):
         if not isinstance(values, dict):
             return values
         given = values.get("features")
-        if not given and not str(values.get("target", "")).startswith("screen:sim"):
+        if not given and not str(values.get("target", "screen:sim")).startswith("screen:sim"):
             return {**values, "features": ["features:found"]}
         return values
 
-    @field_validator("features", mode="after")
+    @field_validator("features", mode="after", check_fields=False)
     @classmethod
     def _files_are_targets(cls, paths: list[str]) -> list[str]:
         return [p if p.startswith("features:") else f"features:{p}" for p in paths]
@@ -63,7 +67,7 @@ class LoopParams(ScreenParams):
             description="finished screen: screen:sim?genes=2000&seed=7 (simulated; seed=unit draws a network for every unit), "
             "screen:PATH.csv with the columns gene, score and hit, or a shared screen such as screen:IL2"
         ),
-    ]
+    ] = "screen:sim"
     pickers: Annotated[
         list[str],
         Field(
@@ -72,10 +76,13 @@ class LoopParams(ScreenParams):
         ),
     ] = ["prior+ens"]  # noqa: RUF012 - pydantic copies it
     rounds: Annotated[int, Field(ge=1, le=50, description="how many batches")] = 5
-    batch: Batch = "auto"
+    batch: Batch = None
     feedback: Mode = "hit"
-    share: Annotated[
-        float, Field(ge=0.01, le=0.5, description="share of tested genes called hits when feedback is score")
+    quantile: Annotated[
+        float,
+        Field(
+            ge=0.01, le=0.5, description="with feedback score: which part of the tested genes is called hits"
+        ),
     ] = 0.1
     threshold: Annotated[
         float | None, Field(description="score beyond which a tested gene is a hit, instead of the share")
@@ -96,11 +103,24 @@ class LoopParams(ScreenParams):
         list[str],
         Field(default_factory=list, description="screens of other studies for transfer, such as screen:IFNG"),
     ]
+    permuted: Annotated[
+        bool, Field(description="also run every picker on permuted (shuffled) feedback, as a control")
+    ] = False
+    features: Features
+    allow_low_coverage: AllowLow = False
 
     @field_validator("pickers", mode="after")
     @classmethod
     def _pickers_exist(cls, names: list[str]) -> list[str]:
         return [checked_picker(name) for name in dict.fromkeys(names)]
+
+    @property
+    def conditions(self) -> list[str]:
+        """Names of what is compared with random, in order."""
+        shuffled = (
+            [f"{name.removesuffix('!permuted')}!permuted" for name in self.pickers] if self.permuted else []
+        )
+        return list(dict.fromkeys([*self.pickers, *shuffled]))
 
     @model_validator(mode="after")
     def _transfer_has_studies(self) -> LoopParams:
@@ -152,17 +172,20 @@ class NextParams(ScreenParams):
     results: Annotated[
         str | list[Result],
         Field(
-            description="results so far: a table with the columns gene and score (and hit), or rows; none before round 1"
+            description="results so far, a file (.csv with the columns gene, score and maybe hit) or rows; none before round 1"
         ),
     ] = []  # noqa: RUF012 - pydantic copies it
     task: Annotated[
         str, Field(max_length=2000, description="goal in words, read by the prior; the target's when empty")
     ] = ""
-    batch: Batch = "auto"
+    batch: Batch = None
     picker: Annotated[str, Field(description=f"strategy that ranks untested genes: {PICKERS}")] = "prior+ens"
     feedback: Mode = "score"
-    share: Annotated[
-        float, Field(ge=0.01, le=0.5, description="share of tested genes called hits when feedback is score")
+    quantile: Annotated[
+        float,
+        Field(
+            ge=0.01, le=0.5, description="with feedback score: which part of the tested genes is called hits"
+        ),
     ] = 0.1
     threshold: Annotated[
         float | None, Field(description="score beyond which a tested gene is a hit, instead of the share")
@@ -176,6 +199,8 @@ class NextParams(ScreenParams):
     proposals: Annotated[
         Proposals | None, Field(description="genes and sets that somebody proposes for this round")
     ] = None
+    features: Features
+    allow_low_coverage: AllowLow = False
 
     @field_validator("picker", mode="after")
     @classmethod
@@ -201,6 +226,8 @@ class FeaturesParams(ScreenParams):
         str,
         Field(description="library of genes: screen:PATH.csv, screen:NAME or screen:sim?genes=2000&seed=7"),
     ]
+    features: Features
+    allow_low_coverage: AllowLow = False
 
 
 def checked_picker(name: str) -> str:

@@ -48,7 +48,7 @@ class Replayed:
 def run_loop(params: LoopParams, units: Sequence[Unit], ctx: Context) -> Measurements:
     """`gene.loop`."""
     target: ScreenTarget = ctx.target(params.target)
-    names = [BASELINE, *(name for name in params.pickers if ctx.wants(name))]
+    names = [BASELINE, *(name for name in params.conditions if ctx.wants(name))]
     groups = [[u] for u in units] if target.each_unit else [list(units)]
     done: list[Replayed] = []
     for i, group in enumerate(groups):
@@ -75,9 +75,9 @@ def _replay(
     if any(split_name(name)[0] not in (BASELINE, CHANCE) for name in names):
         files = [ctx.target(uri) for uri in params.features]
         knowledge = target.knowledge(library, units[0], files, allow_low=params.allow_low_coverage)
-    feedback = Feedback(params.feedback, params.share, params.threshold)
+    feedback = Feedback(params.feedback, params.quantile, params.threshold)
     pickers = _pickers(names, library, knowledge, params, units[0], ctx)
-    batch = library.auto_batch() if params.batch == "auto" else params.batch
+    batch = library.auto_batch() if params.batch is None else params.batch
     other_names = knowledge.other_names if knowledge is not None else None
     done = [
         Replayed(unit, name, ClosedLoop(

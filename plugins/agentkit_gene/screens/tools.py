@@ -30,7 +30,7 @@ CPU = Resources(cpus=1, gpus=0, memory=2 << 30)
 def loop(params: LoopParams, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Would a picker have found more hits than random in a finished or simulated screen? Compare pickers over rounds.
 
-    Closed-loop choice of experiments, replayed: each round a picker chooses a batch of genes to knock out next, is shown
+    Does feedback matter, or is it all prior knowledge? Closed-loop choice of experiments, replayed: each round a picker chooses a batch of genes to knock out next, is shown
     the results of those genes only, and chooses again. The baseline picks at random. hit_ratio: share of all hits found
     after the last round; hit_ratio_nonessential: the same without core-essential genes; auc: mean of the cumulative
     curve; hits: hits found. NAME!permuted is told other genes' results: true minus permuted is what feedback earned. A
@@ -54,7 +54,7 @@ def loop(params: LoopParams, units: Sequence[Unit], ctx: Context) -> Measurement
 def next_batch(params: NextParams, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Which genes should be tested next? The next batch of genes to knock out in a lab, with evidence for every pick.
 
-    Given a library, a task in words and the results so far, ranks the untested genes and returns the best ones as a
+    Given a library, a task in words and the results so far, suggests which untested genes to perturb next, as a ranked
     table: score, rank by each component, gene sets and tested genes that spoke for it. agreement: how much the
     components agree (0.5: not at all, 1: fully); picks: genes in the batch. The baseline picks by prior knowledge alone.
     """

@@ -98,8 +98,8 @@ def _asked(
 ) -> tuple[ClosedLoop, Listening]:
     """A loop told everything so far and asked for the next batch."""
     picker = Listening(make_picker(name, library, knowledge))
-    batch = library.auto_batch() if params.batch == "auto" else params.batch
-    feedback = Feedback(params.feedback, params.share, params.threshold)
+    batch = library.auto_batch() if params.batch is None else params.batch
+    feedback = Feedback(params.feedback, params.quantile, params.threshold)
     loop = ClosedLoop(
         library, picker, len(told) + 1, batch, unit, feedback=feedback, other_names=knowledge.other_names
     )
