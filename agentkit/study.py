@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from agentkit.errors import ConfigError, near_names
 from agentkit.types import Frozen
@@ -151,6 +159,24 @@ class Study(Frozen):
         if not (self.goal or self.explore or self.hypotheses):
             raise ValueError("nothing to do: give a goal, explore steps or hypotheses")
         return self
+
+    @field_validator("hypotheses")
+    @classmethod
+    def _each_claim_once(cls, claims: list[HypothesisStep], info: ValidationInfo) -> list[HypothesisStep]:
+        for i, claim in enumerate(claims):
+            if (first := claims.index(claim)) < i:
+                raise ValueError(f"entry {i + 1} is entry {first + 1} again: a claim is registered once")
+        campaign = info.data.get("campaign")
+        if (
+            campaign is not None
+            and campaign.max_hypotheses != "open"
+            and len(claims) > campaign.max_hypotheses
+        ):
+            raise ValueError(
+                f"{len(claims)} claims do not fit max_hypotheses {campaign.max_hypotheses}; "
+                "raise it before the campaign begins, or leave some out"
+            )
+        return claims
 
 
 class _TextKeys(yaml.SafeLoader):

@@ -91,3 +91,29 @@ def test_the_number_of_hypotheses_may_be_left_open_but_is_never_made_up():
             ConfigError, match=r"s\.yaml:2: campaign\.max_hypotheses: a whole number from 1 to 10000, or open"
         ):
             parse_study(text.replace("VALUE", value), "s.yaml")
+
+
+CLAIM = "- {tool: t, condition: x, metric: m, direction: less, sesoi: 0.1, max_units: UNITS}\n"
+
+
+@pytest.mark.parametrize(
+    ("campaign", "units", "said"),
+    [
+        ("{max_hypotheses: 5}", (80, 90, 80), r"entry 3 is entry 1 again: a claim is registered once"),
+        ("{max_hypotheses: 2}", (80, 90, 100), r"3 claims do not fit max_hypotheses 2"),
+    ],
+)
+def test_a_claim_given_twice_and_more_claims_than_the_budget_are_refused_with_the_numbers(
+    campaign, units, said
+):
+    text = f"campaign: {campaign}\nhypotheses:\n" + "".join(CLAIM.replace("UNITS", str(n)) for n in units)
+    with pytest.raises(ConfigError, match=rf"s\.yaml:2: hypotheses: {said}"):
+        parse_study(text, "s.yaml")
+    assert (
+        len(
+            parse_study(
+                text.replace(campaign, "{max_hypotheses: open}").replace("80", "85", 1), "s.yaml"
+            ).study.hypotheses
+        )
+        == 3
+    )
