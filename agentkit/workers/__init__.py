@@ -75,6 +75,8 @@ def open_executor(
         MissingExtraError: the backend's package is absent (the message holds the pip line).
         UnsatisfiableError: more GPUs are asked for than there are.
     """
+    if artifacts is not None:
+        artifacts = artifacts.absolute()  # workers run in folders of their own
     if config.backend == "inline":
         from agentkit.workers.inline import InlineExecutor
 

@@ -18,6 +18,8 @@ from agentkit_gene.simulation.tools import screen
 from tests.gene.kit import UNITS, Bench, run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agentkit import Unit
 
 WIDE = {"target": "grn:scalefree?genes=40&seed=2&types=3", "genes": "all", "readout": "G20", "cells": 64}
@@ -80,37 +82,72 @@ def test_short_simulations_keep_nothing() -> None:
     assert not bench.shelf
 
 
+IN_EVERY_WORKER = """
+from agentkit_gene.simulation import engine
+engine.KEPT_SECONDS = 0.2
+"""
+
 STUDY = """
 import sys, agentkit
-from agentkit_gene.simulation import engine
-with agentkit.lab(sys.argv[1], workers="local:2") as lab:
+with agentkit.lab("lab.db", workers="local:2", modules=["short_chunks"]) as lab:
     table = lab.explore("gene.screen", units=2, campaign=lab.campaign("wide", seed=5),
-        target="grn:scalefree?genes=500&seed=3&types=6", genes="all", readout="G250", cells=64)
-    print(table.array("level_rel").sum())
+        target="grn:scalefree?genes=150&seed=3&types=6", genes="all", readout="G75", cells=64)
+    print(hash(tuple(table.rows())))
 """
 
 
-@pytest.mark.slow  # half a minute of simulation, twice
+def start(folder: Path) -> subprocess.Popen[str]:
+    """The study in a session of its own."""
+    (folder / "short_chunks.py").write_text(IN_EVERY_WORKER)
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", STUDY],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="ends the driver's whole session")
-def test_a_killed_wide_screen_resumes_from_what_its_workers_had_finished(tmp_path: Any) -> None:
-    store = tmp_path / "lab.db"
-    command = [sys.executable, "-c", STUDY, str(store)]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    partial = store.with_suffix(".artifacts") / "partial"
-    give_up = time.monotonic() + 200
-    while len(list(partial.glob("*/[0-9]*"))) < 2:
+def test_a_killed_wide_screen_resumes_from_what_its_workers_had_finished(tmp_path: Path) -> None:
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    calm.mkdir()
+    killed.mkdir()
+    expected, said = start(calm).communicate(timeout=200)
+    assert expected, said
+    driver, partial = start(killed), killed / "lab.artifacts" / "partial"
+    give_up = time.monotonic() + 100
+    while len(list(partial.glob("*/[0-9]*"))) < 4:
         assert driver.poll() is None and time.monotonic() < give_up, "no chunk was kept while the study ran"
-        time.sleep(0.2)
+        time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
-    before = {f.name: f.stat().st_mtime_ns for f in partial.glob("*/[0-9]*")}
-    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=400)
-    assert float(again.stdout) > 0 and before
+    kept = list(partial.glob("*/[0-9]*"))
+    assert kept
+    for file in kept:  # what is made anew gets a later time than any of these
+        os.utime(file, (1, 1))
+    driver = start(killed)
+    seen: dict[str, float] = {}
+    while driver.poll() is None:
+        for file in partial.glob("*/[0-9]*"):
+            with contextlib.suppress(OSError):
+                seen.setdefault(file.name, file.stat().st_mtime)
+        time.sleep(0.02)
+    again, said = driver.communicate()
+    assert again == expected, said
+    assert all(seen.get(file.name, 1) == 1 for file in kept), "a kept chunk was simulated again"
     assert not list(partial.glob("*/*")), "what was kept is removed once the units are answered"
 
 
-def test_a_sweep_split_by_conditions_over_a_real_pool_is_the_same_table(tmp_path: Any) -> None:
+def test_a_sweep_split_by_conditions_over_a_real_pool_is_the_same_table(tmp_path: Path) -> None:
     from agentkit.plugins import load_plugins
     from agentkit.workers import JobSpec, WorkersConfig, merge, open_executor, plan_shards
 

@@ -313,3 +313,13 @@ def test_a_tool_that_writes_to_a_weight_gets_a_new_worker(open_workers, run, mak
     assert first.status == "failed" and first.end["error_class"] == "TargetModifiedError"
     second = run(executor, make_job("on_table", target="table:a"))
     assert second.status == "ok" and started_pid(second) != started_pid(first)
+
+
+def test_artifacts_of_a_store_with_a_relative_path_lie_beside_it(tmp_path, monkeypatch):
+    import agentkit
+
+    monkeypatch.chdir(tmp_path)
+    with agentkit.lab("lab.db", workers="local:1", modules=["tools_for_tests"]) as lab:
+        lab.explore("misbehave", units=1, how="artifacts")
+    kept = sorted(f.suffix for f in (tmp_path / "lab.artifacts").iterdir() if f.is_file())
+    assert kept == [".csv", ".json", ".npz", ".safetensors"]
