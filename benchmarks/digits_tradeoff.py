@@ -17,6 +17,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from agentkit import Lab
+from agentkit_attention.pictures import trade_off
 
 if TYPE_CHECKING:
     from agentkit import Measurements
@@ -36,22 +37,6 @@ def rows(table: Measurements) -> list[str]:
             cells.append(f"{metric} {d.mean():+.3f}±{half:.3f}")
         lines.append(f"{condition:14} " + "  ".join(cells))
     return lines
-
-
-def curve(table: Measurements) -> object:
-    """Judge against Frechet distance, one line per set over the strengths."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6, 3.4))
-    axis = figure.subplots()
-    for name in dict.fromkeys(c.split("@")[0] for c in table.conditions[1:]):
-        points = ["baseline", *(c for c in table.conditions if c.split("@")[0] == name)]
-        x, y = ([table.column(m, c).mean() for c in points] for m in ("fd", "judge"))
-        axis.plot(x, y, "o-", label=name)
-    axis.set(xlabel="Frechet distance (lower is better)", ylabel="judge's confidence")
-    axis.legend(fontsize=8)
-    figure.tight_layout()
-    return figure
 
 
 def main() -> None:
@@ -83,7 +68,7 @@ def main() -> None:
         print(f"with labels, classifier-free guidance {scale:g}: {shown}")
     print(f"{asked.units} units of {asked.n} samples; random sets drawn: {asked.units}")
     if asked.picture:
-        curve(table).savefig(asked.picture, dpi=110)  # type: ignore[attr-defined]
+        trade_off(table).savefig(asked.picture, dpi=110)
 
 
 if __name__ == "__main__":

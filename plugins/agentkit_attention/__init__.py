@@ -16,13 +16,14 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     """Register `attention.*`."""
     from agentkit_attention.explain import explain, mask_regions
     from agentkit_attention.guide import guide
+    from agentkit_attention.hunt import hunt
     from agentkit_attention.list_sites import sites
     from agentkit_attention.perturb_heads import perturb_heads
     from agentkit_attention.probe_tools import probe_edit, probe_layers
     from agentkit_attention.screen_heads import screen_heads
 
     for tool in (
-        sites, perturb_heads, screen_heads, guide, probe_layers, probe_edit, mask_regions, explain,
+        sites, perturb_heads, screen_heads, guide, hunt, probe_layers, probe_edit, mask_regions, explain,
     ):  # fmt: skip
         register(tool)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -19,24 +19,12 @@ NEEDS_CALIBRATION = ("mean_ablate",)
 """Techniques that need outputs on other data, which guidance has none of."""
 
 
-class Guide(agentkit.Params):
-    """Which sets of heads to guide with, how strongly, and who judges."""
+class Drawing(agentkit.Params):
+    """What draws, how it is guided, and who scores it."""
 
     target: Annotated[str, Field(description="a diffusion target: digits-dit: or diffusers:FOLDER")] = (
         "digits-dit:"
     )
-    sets: Annotated[
-        Mapping[str, tuple[str, ...]],
-        Field(description="named sets of heads: {hunted: [L1.H0, L4.H1]}; a name may be a pattern: [L2.H*]"),
-    ] = {}
-    each: Annotated[
-        str | None, Field(description="one condition for each head of this pattern, on top of `given`")
-    ] = None
-    given: Annotated[tuple[str, ...], Field(description="heads that every `each` condition also holds")] = ()
-    random_k: Annotated[
-        int,
-        Field(ge=0, le=64, description="heads of the control condition random_k, drawn anew in every unit"),
-    ] = 0
     technique: Annotated[str, Field(description="how the guiding heads are perturbed")] = "identity"
     u: Annotated[
         float | tuple[float, ...], Field(description="strength of the technique, or several for a curve")
@@ -45,7 +33,9 @@ class Guide(agentkit.Params):
     window: Annotated[
         tuple[float, float], Field(description="share of the steps with guidance: [start, stop]")
     ] = (0.0, 1.0)
-    cfg: Annotated[float, Field(ge=0, le=15, description="classifier-free guidance; needs labels")] = 0.0
+    cfg: Annotated[
+        float, Field(ge=0, le=15, description="classifier-free guidance; needs labels or prompts")
+    ] = 0.0
     steps: Annotated[int, Field(ge=1, le=100, description="Euler steps")] = 12
     n: Annotated[int, Field(ge=2, le=4096, description="samples per unit")] = 24
     labels: Annotated[
@@ -68,8 +58,10 @@ class Guide(agentkit.Params):
         return self.u if isinstance(self.u, tuple) else (self.u,)
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Guide:
+    def _makes_sense(self) -> Self:
         info = technique_info(self.technique)
+        if not self.strengths or len(set(self.strengths)) != len(self.strengths):
+            raise ValueError("u: give at least one strength, each once")
         for u in self.strengths:
             if not info.low <= u <= info.high:
                 raise ValueError(
@@ -89,6 +81,27 @@ class Guide(agentkit.Params):
             raise ValueError(
                 f"technique {self.technique}: there is no calibration set to take means over; choose ablate or uniform"
             )
+        return self
+
+
+class Guide(Drawing):
+    """Which sets of heads to guide with."""
+
+    sets: Annotated[
+        Mapping[str, tuple[str, ...]],
+        Field(description="named sets of heads: {hunted: [L1.H0, L4.H1]}; a name may be a pattern: [L2.H*]"),
+    ] = {}
+    each: Annotated[
+        str | None, Field(description="one condition for each head of this pattern, on top of `given`")
+    ] = None
+    given: Annotated[tuple[str, ...], Field(description="heads that every `each` condition also holds")] = ()
+    random_k: Annotated[
+        int,
+        Field(ge=0, le=64, description="heads of the control condition random_k, drawn anew in every unit"),
+    ] = 0
+
+    @model_validator(mode="after")
+    def _something_guides(self) -> Guide:
         if reserved := {"baseline", "random_k"} & set(self.sets):
             raise ValueError(f"sets: the name {sorted(reserved)[0]!r} is taken")
         if not self.sets and self.each is None and self.random_k == 0:
@@ -117,7 +130,7 @@ def guide(params: Guide, units: Sequence[Unit], ctx: Context) -> agentkit.Measur
 
     Conditions share a unit's noise: `baseline` (no guidance), one per named set, one per head of `each`, and
     `random_k` (a fresh draw of heads in every unit, so its spread is the spread between sets); with several
-    strengths `hunted@0.25`. Metrics, means over the unit's samples: judge and objective (confidence in [0, 1]),
+    strengths `hunted=0.25`. Metrics, means over the unit's samples: judge and objective (confidence in [0, 1]),
     accuracy (with labels), precision and recall of the set against the real images, inception, and fd (Frechet
     distance of features, lower is better, only with n >= 240). A judged gain is not a gain in distribution:
     look at judge and fd together.

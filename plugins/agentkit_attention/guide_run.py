@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from agentkit import Context, Unit
-    from agentkit_attention.guide import Guide
+    from agentkit_attention.guide import Drawing, Guide
     from agentkit_attention.models import Described
     from agentkit_attention.sites import Head, SiteTable
 
@@ -39,7 +39,7 @@ def run(params: Guide, units: Sequence[Unit], ctx: Context) -> Measurements:
     target = ctx.target(params.target)
     require_drawing(params, target)
     described = describe(target)
-    scores = _Scores(params, ctx)
+    scores = Scores(params, ctx)
     names = [n for n in _names(params, described.table) if ctx.wants(n)]
     values = {m.name: np.full((len(units), 1 + len(names)), np.nan) for m in METRICS}
     for row, unit in enumerate(units):
@@ -65,7 +65,7 @@ def run(params: Guide, units: Sequence[Unit], ctx: Context) -> Measurements:
     return table.build()
 
 
-def require_drawing(params: Guide, target: Any) -> None:
+def require_drawing(params: Drawing, target: Any) -> None:
     """Refuse a target that cannot draw, or prompts for one that reads none."""
     if hasattr(target, "sample"):
         return
@@ -97,7 +97,7 @@ def condition_sets(
         sets["random_k"] = tuple(table.heads[i] for i in sorted(picked))
     several = len(params.strengths) > 1
     return {
-        f"{name}@{u:g}" if several else name: (heads, params.technique, u)
+        f"{name}={u:g}" if several else name: (heads, params.technique, u)
         for name, heads in sets.items()
         for u in params.strengths
     }
@@ -109,19 +109,26 @@ def _names(params: Guide, table: SiteTable) -> list[str]:
     return list(condition_sets(params, table, Unit(index=0, seed=0)))
 
 
-def is_idle(params: Guide, condition: Condition) -> bool:
+def is_idle(params: Drawing, condition: Condition) -> bool:
     """Whether guidance cannot change anything, so that the baseline's value is the value."""
     untouched = condition.strength == technique_info(condition.technique).untouched
     return untouched or params.w == 0 or params.window[0] == params.window[1]
 
 
-def draw(params: Guide, target: Any, described: Described, condition: Condition | None, unit: Unit) -> Tensor:
-    """Images [n, …] in [0, 1] of one condition; all conditions of a unit start from the same noise."""
+def draw(
+    params: Drawing,
+    target: Any,
+    described: Described,
+    condition: Condition | None,
+    unit: Unit,
+    stream: str = "latents",
+) -> Tensor:
+    """Images [n, …] in [0, 1] of one condition; all conditions of a unit's stream start from the same noise."""
     if hasattr(target, "sample"):
-        return _draw_by_pipeline(params, target, described, condition, unit)
+        return _draw_by_pipeline(params, target, described, condition, unit, stream)
     n = params.n
     labels = _labels(params)
-    x = target.latents(unit.torch_generator("latents"), n)
+    x = target.latents(unit.torch_generator(stream), n)
     times = target.times(params.steps)
     with torch.no_grad():
         for step, (now, then) in enumerate(itertools.pairwise(times)):
@@ -133,7 +140,7 @@ def draw(params: Guide, target: Any, described: Described, condition: Condition 
 
 
 def _draw_by_pipeline(
-    params: Guide, target: Any, described: Described, condition: Condition | None, unit: Unit
+    params: Drawing, target: Any, described: Described, condition: Condition | None, unit: Unit, stream: str
 ) -> Tensor:
     """Images of a target that runs its own loop: each call of its model is followed by a perturbed one."""
     with contextlib.ExitStack() as cleanup:
@@ -141,7 +148,7 @@ def _draw_by_pipeline(
             hook = _Guiding(params, described, condition, unit)
             cleanup.callback(described.model.register_forward_hook(hook, with_kwargs=True).remove)
         images: Tensor = target.sample(
-            unit.torch_generator("latents"), params.n,
+            unit.torch_generator(stream), params.n,
             steps=params.steps, cfg=params.cfg, labels=params.labels, prompts=params.prompts,
         )  # fmt: skip
     return images
@@ -154,7 +161,7 @@ class _Guiding:
     scale 1 + cfg; only the rows that have the prompt are guided, by w / (1 + cfg), so that w means the same.
     """
 
-    def __init__(self, params: Guide, described: Described, condition: Condition, unit: Unit) -> None:
+    def __init__(self, params: Drawing, described: Described, condition: Condition, unit: Unit) -> None:
         self.params, self.described, self.condition, self.unit = params, described, condition, unit
         self.step = 0
         self.inside = False
@@ -189,7 +196,7 @@ class _Guiding:
 
 
 def _guided_velocity(
-    params: Guide,
+    params: Drawing,
     target: Any,
     described: Described,
     condition: Condition | None,
@@ -219,7 +226,7 @@ def _guided_velocity(
     return velocity
 
 
-def _labels(params: Guide) -> Tensor | None:
+def _labels(params: Drawing) -> Tensor | None:
     if params.labels is None:
         return None
     return torch.tensor([params.labels[i % len(params.labels)] for i in range(params.n)])
@@ -234,10 +241,10 @@ def _noise(unit: Unit, n: int, t: float) -> Any:
 
 
 @dataclass
-class _Scores:
+class Scores:
     """Scores a unit's images by everything the params name; loads each scorer once."""
 
-    params: Guide
+    params: Drawing
     ctx: Context
 
     def __post_init__(self) -> None:

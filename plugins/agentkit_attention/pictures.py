@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from agentkit import Context
+    from agentkit import Context, Measurements
     from agentkit_attention.sweep import Condition
 
 
@@ -40,6 +40,46 @@ def publish(ctx: Context, conditions: Sequence[Condition], values: NDArray[np.fl
     single = all(len(c.heads) == 1 and c.heads[0].site.short for c in conditions)
     if single and len(conditions) > 1 and len({c.heads[0] for c in conditions}) == len(conditions):
         ctx.artifact("heads.svg", heat_map(conditions, effect, metric))
+
+
+def trade_off(table: Measurements) -> Any:
+    """A figure: judge against Frechet distance, a line per set over its strengths; None without both metrics.
+
+    Bars are two standard errors over units of the difference to no guidance, which is shown at its mean.
+    """
+    if not {"judge", "fd"} <= set(table.metrics):
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.8))
+    axis = figure.subplots()
+    sets: dict[str, list[str]] = {}
+    for condition in table.conditions[1:]:
+        if np.isfinite(table.column("fd", condition)).all():
+            sets.setdefault(condition.split("=")[0], []).append(condition)
+    origin = {m: table.column(m, "baseline") for m in ("fd", "judge")}
+    for name, conditions in sets.items():
+        mean: dict[str, list[float]] = {m: [float(origin[m].mean())] for m in origin}
+        error: dict[str, list[float]] = {m: [0.0] for m in origin}
+        for condition in conditions:
+            for metric, base in origin.items():
+                values = table.column(metric, condition)
+                mean[metric].append(float(values.mean()))
+                error[metric].append(2 * standard_error(values - base))
+        axis.errorbar(
+            mean["fd"], mean["judge"], xerr=error["fd"], yerr=error["judge"], fmt="o-", markersize=4, linewidth=1,
+            elinewidth=0.6, label=name.replace("_k", " heads"),
+        )  # fmt: skip
+        for condition, x, y in zip(conditions, mean["fd"][1:], mean["judge"][1:], strict=True):
+            axis.annotate(
+                condition.partition("=")[2], (x, y), textcoords="offset points", xytext=(4, 4), fontsize=7
+            )
+    axis.plot(origin["fd"].mean(), origin["judge"].mean(), "ks", markersize=6, label="no guidance")
+    axis.set(xlabel="Frechet distance to real digits (lower is better)", ylabel="judge's confidence")
+    axis.set_title(f"{len(table.units)} units, bars: two standard errors (exploratory)", fontsize=8)
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    return figure
 
 
 def standard_error(effect: NDArray[np.float64]) -> float:

@@ -116,12 +116,12 @@ def test_each_head_is_a_condition_on_top_of_the_given_ones(units, targets):
 def test_a_conditions_values_do_not_depend_on_the_others(units, gctx, targets):
     both = guide(quick(sets={"a": ("L1.H0",), "b": ("L2.*",)}, u=(0.5, 1.0)), units[:1], gctx)
     alone = guide(quick(sets={"b": ("L2.*",)}, u=(0.5, 1.0)), units[:1], gctx)
-    assert both.conditions == ("baseline", "a@0.5", "a@1", "b@0.5", "b@1")
-    for condition in ("baseline", "b@1"):
+    assert both.conditions == ("baseline", "a=0.5", "a=1", "b=0.5", "b=1")
+    for condition in ("baseline", "b=1"):
         assert both.column("judge", condition) == alone.column("judge", condition)
-    narrowed = BenchContext(targets, frozenset({"b@1"}))
+    narrowed = BenchContext(targets, frozenset({"b=1"}))
     asked = guide(quick(sets={"a": ("L1.H0",), "b": ("L2.*",)}, u=(0.5, 1.0)), units[:1], narrowed)
-    assert asked.conditions == ("baseline", "b@1")
+    assert asked.conditions == ("baseline", "b=1")
 
 
 def test_labels_and_classifier_free_guidance_steer_the_class(units, gctx):
@@ -205,7 +205,7 @@ class TableLab:
     def explore(self, tool, *, units, campaign, **params):
         self.calls.append((units, params))
         rng = np.random.default_rng(len(self.calls))
-        names = params["each"].split() if "each" in params else ["hunted@1", "random_k@1"]
+        names = params["each"].split() if "each" in params else ["hunted=1", "random_k=1"]
         rows = [(u, "baseline", m, 0.5) for u in range(units) for m in ("objective", "judge")]
         for u, n, m in itertools.product(range(units), names, ("objective", "judge")):
             rows.append((u, n, m, 0.5 + self.means.get(n, 0.0) + self.noise * rng.standard_normal()))

@@ -95,11 +95,11 @@ def test_guidance_changes_what_a_pipeline_draws_and_leaves_its_model_alone(load,
     before = weights_sha256(target.model), hook_count(target.model)
     ctx = context(target)
     table = guide(settings(name, sets={"a": (head,)}, u=(0.0, 1.0)), units[:1], ctx)
-    assert table.column("objective", "a@0") == table.column("objective", "baseline")
-    assert table.column("objective", "a@1") != table.column("objective", "baseline")
+    assert table.column("objective", "a=0") == table.column("objective", "baseline")
+    assert table.column("objective", "a=1") != table.column("objective", "baseline")
     assert (weights_sha256(target.model), hook_count(target.model)) == before
     again = guide(settings(name, sets={"a": (head,)}, u=1.0), units[:1], ctx)
-    assert again.column("objective", "a") == table.column("objective", "a@1")
+    assert again.column("objective", "a") == table.column("objective", "a=1")
 
 
 def test_the_baseline_is_what_the_pipeline_itself_draws(load, units):
