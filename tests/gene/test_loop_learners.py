@@ -51,12 +51,22 @@ def test_the_gaussian_process_agrees_with_a_direct_solve(small) -> None:
     np.testing.assert_allclose(sd, np.sqrt(np.maximum(variance, 1e-6)) * max(y.std(), 0.1), atol=1e-8)
 
 
+def test_hits_of_either_sign_are_learnt_apart_and_the_better_one_counts(small) -> None:
+    k, tested, y = small
+    scores = np.array([3.0, -2.0, 0.1, 0.0, 2.5, -0.2, 0.3, -4.0])
+    signed = learners.by_sign(y, scores, "abs")
+    assert signed.sum(axis=1).tolist() == y.tolist() and signed[:, 0].sum() == signed[:, 1].sum() == 2
+    both = learners.gp_mean(k.x, tested, signed)
+    np.testing.assert_allclose(both[:, 0], learners.gp_mean(k.x, tested, signed[:, 0]), atol=1e-12)
+    np.testing.assert_array_equal(learners.by_sign(y, scores, "high"), y[:, None])
+
+
 def test_spread_agrees_with_loops_over_the_edges(small) -> None:
     k, tested, y = small
     a = k.adjacency.toarray()
     degree = np.maximum(a.sum(axis=1), 1)
     v = np.zeros(N)
-    v[tested] = y - y.mean()
+    v[tested] = y - y.mean() / 2
     f = v.copy()
     for _ in range(learners.SPREAD_STEPS):
         g = np.zeros(N)
@@ -71,12 +81,11 @@ def test_spread_agrees_with_loops_over_the_edges(small) -> None:
 def test_set_scores_agree_with_loops_over_sets(small) -> None:
     k, tested, y = small
     member = k.membership.toarray().astype(bool)
-    base = learners.base_rate(y)
+    base = y.mean()
     weights = []
     for s in range(member.shape[1]):
         inside = [i for i, row in enumerate(tested) if member[row, s]]
-        w = sum(y[i] - base for i in inside) / (len(inside) + 4)
-        weights.append(math.copysign(w * w, w) if w else 0.0)
+        weights.append(sum(y[i] - base for i in inside) / (len(inside) + 4))
     np.testing.assert_allclose(learners.set_weights(k, tested, y), weights, atol=1e-10)
     expected = [
         sum(weights[s] for s in range(member.shape[1]) if member[g, s]) / math.sqrt(member[g].sum() + 5)
@@ -111,14 +120,14 @@ def test_the_text_prior_agrees_with_loops_over_words(small) -> None:
 
 def test_a_task_without_words_leaves_only_the_general_prior(small) -> None:
     k, _, _ = small
-    for task in ("", "identify genes that regulate the response"):
+    for task in ("", "identify genes that regulate the score"):
         prior = Prior(k, task)
         assert not prior.similarity.any()
         assert np.isfinite(prior.value).all()
 
 
 def test_words_drop_identifiers_stop_words_and_hyphens() -> None:
-    assert tokens("Regulation Of IL-2 Production (GO:0032663) WP49") == {"il"}
+    assert tokens("Regulation Of IL-2 Production (GO:0032663) WP49") == {"il", "il2", "production"}
     assert symbols_in("Interleukin-2 (IL-2) in a T cell, IFNG") == ["IL2", "IFNG"]
     assert {"the", "regulate", "crispr"} <= STOP_WORDS
 
@@ -158,6 +167,18 @@ def test_the_default_beats_chance_and_its_own_permuted_feedback_on_planted_modul
     for _ in range(4):
         advance([loop])
     assert loop.judged(screen).hit_ratio > 1.6 * 80 / 200
+
+
+def test_large_campaigns_keep_every_hit_and_a_sample_of_the_rest() -> None:
+    loop = ClosedLoop(toy_screen(), make_picker("random", toy_screen().library), 2, 150, UNIT)
+    loop.tell(loop.screen.answer(loop.ask()))
+    view = loop.view()
+    chosen = learners.at_most(view, 60)
+    assert len(set(chosen.tolist())) == 60
+    assert set(np.flatnonzero(view.labels)) <= set(chosen.tolist())
+    assert learners.at_most(view, 150).tolist() == list(range(150))
+    outside = learners.background(view)
+    assert len(outside) == 25 and view.untested[outside].all()
 
 
 def test_a_sibling_screen_of_the_same_study_never_reaches_the_transfer_fit() -> None:

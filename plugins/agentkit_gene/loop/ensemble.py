@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,14 +27,6 @@ TRANSFER_WEIGHT = 0.5
 PROPOSAL_WEIGHT = 0.5
 FEWEST_HITS = 2
 """With fewer hits known there is nothing to learn from, and the prior goes on."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """One view in numbers: tested rows and their labels as 0/1."""
-
-    tested: NDArray[np.int64]
-    y: Floats
 
 
 class PriorPicker:
@@ -83,7 +74,7 @@ class PriorPicker:
 
 
 class EnsemblePicker(PriorPicker):
-    """Prior in round 1; later the summed ranks of trees, Gaussian process, spread, sets and half the prior.
+    """Prior in round 1; later the summed ranks of five learners and half the prior's.
 
     Args:
         knowledge: features, sets and graph of the library.
@@ -109,12 +100,19 @@ class EnsemblePicker(PriorPicker):
 
     def parts(self, view: View) -> Parts:
         """(name, weight, ranks) of each component."""
-        k, lesson = self.knowledge, Lesson(view.tested, view.labels.astype(np.float64))
-        weights = learners.set_weights(k, lesson.tested, lesson.y)
+        k, y = self.knowledge, view.labels.astype(np.float64)
+        some = learners.at_most(view, learners.GP_MOST)
+        signed = learners.by_sign(y, view.scores, view.library.direction)
+        width = learners.GP_NARROW * learners.kernel_width(k.x, view.tested)
+        forest = learners.extra_trees(
+            k.x, view.tested, view.labels, view.rng("trees"), background=learners.background(view)
+        )
+        weights = learners.set_weights(k, view.tested, y)
         parts: Parts = [
-            ("trees", 1.0, rank(learners.extra_trees(k.x, view.tested, view.labels, view.rng("trees")))),
-            ("gp", 1.0, rank(learners.gp_mean(k.x, lesson.tested, lesson.y))),
-            ("spread", 1.0, rank(learners.spread(k.propagator, lesson.tested, lesson.y))),
+            ("trees", 1.0, rank(forest)),
+            ("linear", 1.0, rank(learners.linear(k.x, view.tested, view.labels))),
+            ("gp", 1.0, rank(learners.gp_mean(k.x, view.tested[some], signed[some], width).max(axis=1))),
+            ("spread", 1.0, rank(learners.spread(k.propagator, view.tested, y))),
             ("sets", 1.0, rank(learners.set_scores(k, weights))),
             ("prior", PRIOR_WEIGHT, self.prior(view)),
         ]
@@ -132,7 +130,7 @@ class EnsemblePicker(PriorPicker):
         mine = k.membership[row].indices
         sets = largest(mine, weights[mine], k.set_names)
         hits = view.tested[view.labels]
-        gamma = learners.kernel_width(k.x, view.tested)
+        gamma = learners.GP_NARROW * learners.kernel_width(k.x, view.tested)
         near = np.exp(-gamma * learners.squared_distances(k.x, np.array([row]), hits)[0])
         return Reasons(sets, largest(hits, near, k.genes))
 

@@ -1,4 +1,7 @@
-"""Words of task texts and set names. The stop list is fixed: it is not extended after seeing a screen."""
+"""Words of task texts and set names. The stop list is fixed: it is not extended after seeing a screen.
+
+It holds no word that names a kind of process (production, response, expression): those tell sets apart.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +20,34 @@ SCREENING = """
 abundance affect affects assay assays base boost boosts cas9 cell cells change changed changes compared condition
 conditions control controls count counts crispr crispra crispri day days decrease decreased decreases depleted depletion
 dependent deviation difference drug drugs effect effects efficacy engineered enhance enhances enrich enriched enrichment
-experiment experiments expected expression fitness focused fold following gene genes genetic genome genomewide given
+experiment experiments expected fitness focused fold following gene genes genetic genome genomewide given
 guide guides high hit hits human identify improve improves increase increased increases indicated induce induced induces
 influence influences involved knock knocked knockdown knockout level levels library log loss low mediate mediated
 mediates mediating modulate modulates modulating measured measurement negative normalized observed perturb perturbation
-perturbed perturbing pooled positive presence production promote promotes protein proteins read reads reduce reduced
-reduces regulate regulated regulates regulating regulation regulator regulators required resist resistance response
-responses role score scores screen screened screening screens sensitivity sgrna sgrnas significant sorting targeting
+perturbed perturbing pooled positive presence promote promotes protein proteins read reads reduce reduced
+reduces regulate regulated regulates regulating regulation regulator regulators required resist role score scores screen screened screening screens sensitivity sgrna sgrnas significant sorting targeting
 targets treated treatment under vs
 """
 STOP_WORDS = frozenset((ENGLISH + SCREENING).split())
 IDENTIFIER = re.compile(r"\(?\b(?:GO:\d+|MP:\d+|WP\d+|hsa\d+|R-HSA-\d+)\b\)?")
 SYMBOL = re.compile(r"\b[A-Z][A-Z0-9-]{2,}")
 
+NUMBERED = re.compile(r"\b([a-z]{2,})[ -](\d+[a-z]?)\b")
+CELL = re.compile(r"\b([a-z0-9]+)[ -](cell)s?\b")
+
 
 @lru_cache(maxsize=65536)
 def tokens(text: str) -> frozenset[str]:
-    """Lower-case words and numbers of at least two characters, a final s dropped, without stop words and identifiers."""
-    found = re.findall(r"[a-z0-9]+", IDENTIFIER.sub(" ", text).lower())
-    return frozenset(_singular(t) for t in found if len(t) >= 2 and t not in STOP_WORDS)
+    """Lower-case words of at least two characters, a final s dropped, without stop words and identifiers.
+
+    A word with its number is one more word (interleukin-2 gives interleukin and interleukin2), and so is a kind of cell
+    (T cells give tcell): 2 is not 6, and T is not B.
+    """
+    plain = IDENTIFIER.sub(" ", text).lower()
+    found = re.findall(r"[a-z0-9]+", plain)
+    words = {_singular(t) for t in found if len(t) >= 2 and t not in STOP_WORDS}
+    joined = [*NUMBERED.findall(plain), *CELL.findall(plain)]
+    return frozenset(words | {w + n for w, n in joined if w not in STOP_WORDS})
 
 
 def _singular(word: str) -> str:
