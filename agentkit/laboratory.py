@@ -114,6 +114,13 @@ class Lab:
         """Open or create a campaign; `seed` makes its root seed declared instead of drawn (and reports say so)."""
         return self.ledger.campaign(name, alpha=alpha, max_hypotheses=max_hypotheses, root_seed=seed)
 
+    def open_campaign(self, name: str) -> Campaign:
+        """The campaign of that name as it was opened, or a new one with the defaults."""
+        known = next((c for c in self.ledger.campaigns() if c.key == name), None)
+        if known is None:
+            return self.campaign(name)
+        return self.campaign(name, alpha=known.alpha, max_hypotheses=known.max_hypotheses)
+
     def explore(
         self,
         tool: str | Tool,

@@ -11,26 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from agentkit import __version__
-from agentkit.cli import mcp, talk
+from agentkit.cli import mcp, plugins, rows, talk
 from agentkit.errors import AgentkitError
-
-BUILT_IN = (
-    "chat",
-    "ask",
-    "resume",
-    "fork",
-    "run",
-    "tools",
-    "log",
-    "verify",
-    "report",
-    "replay",
-    "export",
-    "calibrate",
-    "workers",
-    "doctor",
-    "mcp",
-)
 
 
 class Commands(TyperGroup):
@@ -60,6 +42,9 @@ app = typer.Typer(
 tools_app = typer.Typer(no_args_is_help=True, help="List and show the tools that plugins bring.")
 app.add_typer(tools_app, name="tools")
 app.add_typer(mcp.app, name="mcp")
+app.add_typer(plugins.app, name="plugins")
+for _kind in rows.KINDS:
+    app.add_typer(rows.group(_kind), name=_kind)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 StoreArgument = Annotated[
@@ -141,12 +126,59 @@ def tools_show(
     show_tool(name, as_json=as_json)
 
 
+@tools_app.command("run")
+def tools_run(
+    name: Annotated[str, typer.Argument(help="A tool's name.")],
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", help="key=value, as often as needed.")
+    ] = None,
+    units: Annotated[int, typer.Option(min=1, max=256, help="Paired replicates.")] = 8,
+    store: Annotated[str, typer.Option(help="Ledger path or URL.", envvar="AGENTKIT_STORE")] = DEFAULT_STORE,
+    campaign: Annotated[str, typer.Option(help="Where it is recorded.")] = "default",
+    workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "local",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is known, and compare.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Explore with one tool, without a planner: mean differences to baseline, recorded, never evidence."""
+    from agentkit.cli.explore import explore_tool
+    from agentkit.cli.pairs import pair
+
+    explore_tool(
+        name,
+        [pair(p) for p in param or ()],
+        units=units,
+        store=store,
+        campaign=campaign,
+        workers=workers,
+        fresh=fresh,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="A session, or the beginning of its id.")],
+    b: Annotated[str, typer.Argument(help="Another session.")],
+    store: Annotated[str, typer.Option(help="Ledger path or URL.", envvar="AGENTKIT_STORE")] = DEFAULT_STORE,
+    other_store: Annotated[str | None, typer.Option(help="The ledger of B, if it is another.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Two recorded conversations turn by turn: words, calls, answers, verdicts. Exit 1 when they differ."""
+    from agentkit.cli.diff import diff_sessions
+
+    if not diff_sessions(store, a, b, other_store=other_store, as_json=as_json):
+        raise typer.Exit(1)
+
+
 @app.command()
 def log(store: StoreArgument = DEFAULT_STORE, as_json: JsonFlag = False) -> None:
     """What a ledger holds: campaigns, runs, hypotheses and their verdicts, in order."""
     from agentkit.cli.records import show_log
 
     show_log(store, as_json=as_json)
+
+
+app.command()(rows.sql)
 
 
 @app.command()
@@ -278,7 +310,12 @@ def _usage_error(error: Any) -> str:
 def _plugin_commands() -> dict[str, Any]:
     from agentkit.plugins import installed_commands
 
-    return {n: c for n, c in installed_commands().items() if n not in BUILT_IN}
+    return {n: c for n, c in installed_commands().items() if n not in _built_in()}
+
+
+def _built_in() -> set[str]:
+    own = [c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands]
+    return {*own, *(g.name for g in app.registered_groups if g.name)}
 
 
 def _loaded(command: Any) -> Any:

@@ -11,9 +11,6 @@ from agentkit.study import BudgetSection, Study
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentkit.laboratory import Lab
-    from agentkit.ledger import Campaign
-
 
 def serve(
     store: str,
@@ -47,17 +44,9 @@ def serve(
         plan = Study(goal="mcp", tools=None if tools is None else list(tools), budget=budget)
         for name in tools or ():
             lab.plugins.tool(name)
-        toolbox = lab.toolbox(_opened(lab, campaign), session=new_session_id(), study=plan)
+        toolbox = lab.toolbox(lab.open_campaign(campaign), session=new_session_id(), study=plan)
         _say(f"serving campaign {campaign!r} of {lab.ledger.url}: {len(toolbox.tool_names)} tools")
         anyio.run(serve_stdio, build(toolbox, allow_register=allow_register))
-
-
-def _opened(lab: Lab, name: str) -> Campaign:
-    """The campaign as it was opened, or a new one."""
-    known = next((c for c in lab.ledger.campaigns() if c.key == name), None)
-    if known is None:
-        return lab.campaign(name)
-    return lab.campaign(name, alpha=known.alpha, max_hypotheses=known.max_hypotheses)
 
 
 def _say(line: str) -> None:

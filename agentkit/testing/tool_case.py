@@ -3,74 +3,22 @@
 from __future__ import annotations
 
 import random
-import tempfile
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
 
 from agentkit.errors import ParamError
-from agentkit.plugins import installed_plugins
 from agentkit.seeds import derive_seed
+from agentkit.testing.calling import run_tool
 from agentkit.types import BASELINE, Unit
-from agentkit.workers import JobSpec, out_of_range
-from agentkit.workers.artifacts import ArtifactStore
-from agentkit.workers.context import Control, JobContext
-from agentkit.workers.environment import threads
-from agentkit.workers.warm import WarmTargets
+from agentkit.workers import out_of_range
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from agentkit.measurements import Measurements
     from agentkit.tools import Tool
-
-WARM_BYTES = 8 << 30
-
-
-@cache
-def _warm_targets() -> WarmTargets:
-    return WarmTargets(installed_plugins(), "cpu", WARM_BYTES)
-
-
-def run_tool(
-    tool: Tool,
-    params: Mapping[str, Any],
-    units: Sequence[Unit],
-    *,
-    conditions: Sequence[str] | None = None,
-) -> Measurements:
-    """Call a tool in this process as a worker would, with targets kept warm between calls.
-
-    Raises:
-        ParamError: params that the tool refuses.
-        MeasurementError: a table that is not about these units and declared metrics.
-    """
-    parsed = tool.parse(params)
-    job = JobSpec(
-        plugin="testing",
-        tool=tool.name,
-        version=tool.version,
-        source_sha256=tool.source_sha256,
-        params=parsed.model_dump(mode="json"),
-        units=tuple(units),
-        conditions=None if conditions is None else tuple(conditions),
-    )
-    with threads(tool.resources.cpus), tempfile.TemporaryDirectory() as folder:
-        ctx = JobContext(
-            job,
-            device="cpu",
-            workdir=Path(folder),
-            targets=_warm_targets(),
-            artifacts=ArtifactStore(Path(folder) / "artifacts"),
-            control=Control(),
-            emit=lambda kind, data: None,
-        )
-        table = tool(parsed, tuple(units), ctx)
-    tool.check(table, units)
-    return table
 
 
 class ToolCase:

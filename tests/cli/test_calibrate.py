@@ -47,7 +47,7 @@ def calibrate(folder, monkeypatch, capsys):
 
     monkeypatch.setattr(command, "load_plugins", both)
     monkeypatch.setattr("agentkit.testing.again.load_plugins", both)
-    monkeypatch.setattr("agentkit.testing.tool_case.installed_plugins", both)
+    monkeypatch.setattr("agentkit.testing.calling.installed_plugins", both)
 
     def run(name: str) -> tuple[int, dict]:
         import typer
