@@ -3,7 +3,8 @@
     python benchmarks/noise_certify.py [--items 100]
 
 100 test digits, sigma 0.25, alpha 0.001, one thread, CPU time, the three taken in turn in one process.
-Cohen's procedure is written here as published (guess from 100 draws, then 1,000 fresh ones in one batch);
+Cohen's procedure is written here as published (guess from 100 draws, then 1,000 fresh ones in one batch), and
+once more in batches of 128, which a CPU's cache likes better: what is left then is the stopping alone;
 ART's is `PyTorchRandomizedSmoothing.certify` with the same numbers (pip install
 adversarial-robustness-toolbox==1.20.1; left out and named when absent). Forwards are counted, not timed.
 Bars: at least 7 times less CPU at radius 0.1 and 4 times at 0.25, at least 4 times fewer forwards at 0.25,
@@ -39,6 +40,8 @@ RADII = (0.1, 0.25, 0.4)
 CPU_BARS = {0.1: 7.0, 0.25: 4.0}
 FORWARD_BAR, SAME_BAR = 4.0, 0.95
 ROUNDS = 5
+SMALL = "Cohen 128"
+"""Cohen's procedure in batches of our size: shown, and held to the same bars."""
 
 
 class Plain:
@@ -59,13 +62,14 @@ def ours(net: torch.nn.Module) -> Certifier:
 
 
 @torch.no_grad()
-def cohen(net: torch.nn.Module) -> Certifier:
-    """Algorithm CERTIFY of arXiv 1902.02918: n0 draws to guess, n fresh ones to bound, item by item."""
+def cohen(net: torch.nn.Module, rows: int = N) -> Certifier:
+    """Algorithm CERTIFY of arXiv 1902.02918: n0 draws to guess, n fresh ones to bound, item by item, `rows` at once."""
 
     def counts(image: Tensor, draws: int, generator: torch.Generator) -> Tensor:
         noise = SIGMA * torch.randn((draws, *image.shape), generator=generator)
         with torch.no_grad():
-            return torch.bincount(net(image + noise).argmax(dim=1), minlength=10)
+            votes = torch.cat([net(image + part).argmax(dim=1) for part in torch.split(noise, rows)])
+            return torch.bincount(votes, minlength=10)
 
     def run(images: Tensor, radius: float, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.int64], float]:
         generator = torch.Generator().manual_seed(seed)
@@ -119,7 +123,7 @@ def main() -> None:
     net, data = digits.load("cnn", "cpu"), digits.load("", "cpu")
     index = torch.tensor(data.test[:items])
     images, labels = data.images[index], data.labels[index].numpy()
-    methods: dict[str, Certifier] = {"ours": ours(net), "Cohen": cohen(net)}
+    methods: dict[str, Certifier] = {"ours": ours(net), "Cohen": cohen(net), SMALL: cohen(net, 128)}
     try:
         methods["ART"] = art(net)
     except ImportError as error:
@@ -131,7 +135,7 @@ def main() -> None:
         for name, (seconds, (yes, guess, forwards)) in found.items():
             same, ratio = float((yes == own_yes).mean()), seconds / own_seconds
             print(
-                f"r={radius:<5g}{name:6s} {seconds:7.2f} CPU s ({ratio:5.1f}x ours)  {forwards:7.1f} forwards an item "
+                f"r={radius:<5g}{name:10s} {seconds:7.2f} CPU s ({ratio:5.1f}x ours)  {forwards:7.1f} forwards an item "
                 f"({forwards / own_forwards:4.1f}x)  certified and right {(yes & (guess == labels)).mean():.3f}  same decision {same:.2f}"
             )
             if name == "ours":

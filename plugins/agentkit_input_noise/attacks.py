@@ -1,8 +1,8 @@
 """Attacks on the input of a differentiable classifier, and random controls of the very same size.
 
 PGD (Madry et al., arXiv 1706.06083), FGSM (Goodfellow et al., 1412.6572), a universal perturbation learnt by
-gradient ascent (Shafahi et al., 1811.11304). Gradients flow to the input only: the classifier's parameters
-are detached for the call and their flags are never touched.
+gradient ascent (Shafahi et al., 1811.11304). Only the input's gradient is asked for, so none is computed for the
+classifier's parameters, whatever their flags say, and nothing of theirs is touched.
 """
 
 from __future__ import annotations
@@ -68,16 +68,9 @@ class InputGradient:
 
     def __init__(self, classifier: Any) -> None:
         self._classifier = classifier
-        self._frozen: dict[str, Tensor] = {}
-        if isinstance(classifier, nn.Module):
-            named = [*classifier.named_parameters(), *classifier.named_buffers()]
-            self._frozen = {name: value.detach() for name, value in named}
 
     def logits(self, x: Tensor) -> Tensor:
-        """The classifier's outputs, parameters detached."""
-        if self._frozen:
-            found: Tensor = torch.func.functional_call(self._classifier, self._frozen, (x,))
-            return found
+        """The classifier's outputs."""
         outputs: Tensor = self._classifier(x)
         return outputs
 
@@ -85,11 +78,12 @@ class InputGradient:
         """Gradient of the summed cross-entropy, shape of x."""
         with torch.enable_grad():
             point = x.detach().requires_grad_()
-            logits = self.logits(point)
-            if not logits.requires_grad:
+            loss = nn.functional.cross_entropy(self.logits(point), labels, reduction="sum")
+            if not loss.requires_grad:
                 raise NotDifferentiableError(self._breaker(x))
-            loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, point)
+            (gradient,) = torch.autograd.grad(loss, point, allow_unused=True)
+        if gradient is None:
+            raise NotDifferentiableError(self._breaker(x))
         return gradient
 
     def _breaker(self, x: Tensor) -> str:
@@ -103,8 +97,12 @@ class InputGradient:
                 for name, module in self._classifier.named_modules()
                 if name and not any(True for _ in module.children())
             ]
+            named = [*self._classifier.named_parameters(), *self._classifier.named_buffers()]
+            frozen = {
+                name: value.detach() for name, value in named
+            }  # so that only the input's gradient is seen
             with torch.enable_grad():
-                self.logits(x.detach().requires_grad_())
+                torch.func.functional_call(self._classifier, frozen, (x.detach().requires_grad_(),))
             for hook in hooks:
                 hook.remove()
         where = (

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,23 @@ def test_the_gradient_is_that_of_autograd(batch, digits_net):
         nn.functional.cross_entropy(digits_net(point), y, reduction="sum"), point
     )
     assert torch.allclose(InputGradient(digits_net)(x, y), expected, atol=1e-7)
+
+
+def test_parameters_that_require_gradients_change_neither_the_attack_nor_the_refusal(batch, digits_net):
+    x, y = batch
+    thawed = copy.deepcopy(digits_net).requires_grad_(True)
+    assert torch.equal(InputGradient(thawed)(x, y), InputGradient(digits_net)(x, y))
+
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lost, self.last = nn.Flatten(), nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.last(self.lost(x).detach())
+
+    with pytest.raises(NotDifferentiableError, match="module 'last' breaks it"):
+        InputGradient(Detached())(x, y)
 
 
 def test_attacks_cost_accuracy_and_controls_hardly_any(run):
