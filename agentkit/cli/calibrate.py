@@ -18,7 +18,7 @@ import numpy as np
 import typer
 import yaml
 
-from agentkit.agent.driver import Driver
+from agentkit.agent.driver import Driver, job_of
 from agentkit.canon import sha256_of
 from agentkit.cli.output import emit, say
 from agentkit.errors import ConfigError, ParamError, unknown
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from agentkit.ledger import Campaign, Hypothesis
+    from agentkit.ledger import Campaign, Hypothesis, Run
     from agentkit.plugins import Plugins
     from agentkit.tools import Tool
+    from agentkit.workers import JobSpec
 
 CAMPAIGNS = 20
 MOST_BAD_CAMPAIGNS = 4
@@ -76,9 +77,8 @@ def calibrate(
         with Ledger(where) as ledger:
             executor = open_executor(WorkersConfig.parse(workers), modules=[again.__name__])
             try:
-                found = _campaigns(
-                    ledger, Driver(executor, plugins), plugins, tool, values, questions, hypotheses
-                )
+                driver = _WholeBatches(executor, plugins)
+                found = _campaigns(ledger, driver, plugins, tool, values, questions, hypotheses)
             finally:
                 executor.close()
             report = ledger.verify()
@@ -90,6 +90,20 @@ def calibrate(
     emit(result, _text(result), as_json=as_json)
     if not all(result["checks"].values()):
         raise typer.Exit(1)
+
+
+class _WholeBatches(Driver):
+    """One job per worker and batch: encoders pad to full rows, and a job of one small unit would be mostly padding."""
+
+    def _jobs(self, run: Run, tool: Tool, units: Sequence[Unit], *, one_by_one: bool) -> Sequence[JobSpec]:
+        if one_by_one:
+            return super()._jobs(run, tool, units, one_by_one=True)
+        whole, size = job_of(run, tool, units), -(-len(units) // self._n_workers)
+        return [whole.only(units[i : i + size]) for i in range(0, len(units), size)]
+
+    @property
+    def _n_workers(self) -> int:
+        return max(1, len(self._executor.capacity().workers))
 
 
 def _pair(text: str) -> tuple[str, Any]:
