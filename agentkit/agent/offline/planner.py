@@ -121,7 +121,11 @@ def _may_explore(request: Request, looks: Sequence[Look]) -> bool:
 
 
 def _seen(request: Request, looks: Sequence[Look]) -> str:
-    lines = explored_lines(request, looks) or ["The tool measured no condition besides the baseline."]
+    lines = explored_lines(request, looks)
+    if not lines:  # a tool that describes its target changes nothing: what it read is the answer
+        metrics = (looks[-1].answer or {}).get("metrics", {}) if looks else {}
+        read = [f"{name} {t['baseline']:g}" for name, t in metrics.items() if t.get("baseline") is not None]
+        return "\n".join([f"{request.card.name}: {', '.join(read) or 'nothing measured'}", f"({SIGNATURE})"])
     offer = "Explored values choose and are never evidence. To test the clearest one on fresh units, say: register and test it"
     return "\n".join([*lines, offer, f"({SIGNATURE})"])
 

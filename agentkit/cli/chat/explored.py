@@ -28,7 +28,8 @@ def explored_table(data: Mapping[str, Any], width: int) -> Iterator[Any]:
     yield head
     shown_metrics = [m for m in metrics if metrics[m]["conditions"]]
     if not shown_metrics:
-        yield Text("  no condition besides the baseline was measured", "dim")
+        read = [f"{m} {shown(t['baseline'])}" for m, t in metrics.items() if t["baseline"] is not None]
+        yield Text(f"  {', '.join(read) or 'nothing was measured'}")
         return
     fit = max(1, (width - 28) // COLUMN)
     first = metrics[shown_metrics[0]]
