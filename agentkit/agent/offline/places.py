@@ -63,8 +63,10 @@ def _worded_sites(text: str) -> list[tuple[int, int, list[str]]]:
         heads = re.findall(r"\d+", match["h1"] or match["h2"] or match["h3"] or "")
         layers = re.findall(r"\d+", match["l1"] or match["l2"] or match["l3"] or match["l4"])
         found.append((*match.span(), [f"L{la}.H{h}" for la in layers for h in heads or ["*"]]))
-    for match in HEAD_OF_EVERY_LAYER.finditer(text):
-        found.append((*match.span(), [f"L*.H{h}" for h in re.findall(r"\d+", match["h"])]))
+    found += [
+        (*m.span(), [f"L*.H{h}" for h in re.findall(r"\d+", m["h"])])
+        for m in HEAD_OF_EVERY_LAYER.finditer(text)
+    ]
     return found
 
 
