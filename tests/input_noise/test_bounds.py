@@ -155,3 +155,20 @@ def test_the_tool_verifies_fewer_images_at_larger_radii(make_context, digits, di
     assert verified["crown=0.005"] > verified["ibp=0.05"]
     assert table.column("mean_width", "crown=0.005")[0] < table.column("mean_width", "ibp=0.005")[0]
     assert noise_bounds.explore_only
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("ibp", "IBP"), ("crown", "CROWN")])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_bounds_equal_those_of_auto_lirpa(ours, theirs, mlp):
+    lirpa = pytest.importorskip("auto_LiRPA", reason="test oracle: its source tree on PYTHONPATH")
+    from auto_LiRPA.perturbations import PerturbationLpNorm
+
+    centre = torch.rand((3, 12), generator=torch.Generator().manual_seed(2))
+    ball = InputBall(centre, 0.05, "inf")
+    low, high = bounds.ibp(mlp, ball)[-1] if ours == "ibp" else bounds.crown(mlp, ball)
+    model = lirpa.BoundedModule(mlp, torch.empty_like(centre), bound_opts={"relu": "adaptive"}, device="cpu")
+    bounded = lirpa.BoundedTensor(centre, PerturbationLpNorm(norm=float("inf"), eps=0.05))
+    with torch.no_grad():
+        found_low, found_high = model.compute_bounds(x=(bounded,), method=theirs)
+    assert torch.allclose(low, found_low, atol=1e-4)
+    assert torch.allclose(high, found_high, atol=1e-4)

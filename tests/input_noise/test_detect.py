@@ -4,7 +4,7 @@ import torch
 
 from agentkit.errors import ParamError
 from agentkit_input_noise import noise_predictor
-from agentkit_input_noise.detect import Reference, auroc
+from agentkit_input_noise.detect import Reference, auroc, detector_of
 from agentkit_input_noise.detect_tool import noise_detect
 
 PARAMS = {"eps": [0.2], "items": 30, "draws": 2, "times": 5}
@@ -101,6 +101,18 @@ def test_an_exploration_leaves_the_claim_of_excess_over_both_controls(
     assert claims == {"pgd=0.2 beyond random_sign=0.2", "pgd=0.2 beyond random_sphere=0.2"}
     assert len(context.artifacts["detection.json"]) == 4
     assert "<svg" in context.artifacts["detection.svg"]
+
+
+def test_clean_against_clean_is_no_detection(run, digits, digits_net, score_net, units):
+    assert (run().column("auroc", "baseline") == 0.5).all()
+    params = noise_detect.parse({**PARAMS, "items": 60})
+    found = []
+    for unit in units:  # other clean images: half of the pairs, within its interval
+        score = detector_of(params, score_net, digits, unit)
+        items = list(digits.draw(unit.rng("two groups"), 160))
+        found.append(auroc(score(digits.images[items[:80]]), score(digits.images[items[80:]])))
+    half = 2.78 * np.std(found, ddof=1) / np.sqrt(len(found))  # t quantile, four degrees of freedom
+    assert abs(np.mean(found) - 0.5) <= half + 0.01
 
 
 def test_a_control_cannot_be_switched_off():
