@@ -134,7 +134,8 @@ class SiteTable:
         names = [h.name for h in self.heads]
         last = f" The last one is {names[-1]}." if names else ""
         return UnknownSiteError(
-            f"no head matches {part!r}. {near_names(part, names)}{last} List them with the tool attention.sites."
+            f"no head matches {part!r}. {near_names(part, names)}{last} "
+            "List them with the tool attention.sites, or write * for all."
         )
 
 

@@ -194,7 +194,8 @@ class _Job:
         if not reason:
             try:
                 return self._spawned(conditions)
-            except (CannotSpawnError, RuntimeError) as error:  # a model that counts its rows raises its own
+            except (CannotSpawnError, RuntimeError, IndexError, ValueError) as error:
+                # a model that counts its rows raises what it likes
                 reason = f"{type(error).__name__}: {error}"
                 if engine == "spawn":
                     raise

@@ -14,8 +14,12 @@ from agentkit_attention.sweep import Condition, HeadSweep
 from tests.attention import zoo
 from tests.attention.naive import hook_count, weights_sha256
 
-NINE = ("bert", "roberta", "distilbert", "modernbert", "gpt2", "llama", "qwen2", "vit", "t5")
-BY_HAND = ("deberta", "bloom", "gptj")
+BY_HAND = ("deberta", "bloom", "gptj", "gptneo", "mpt")
+"""Attention without a fused call: head outputs can be changed, maps and values cannot be reached."""
+REFUSED = ("xlnet",)
+FUSED = tuple(n for n in (*zoo.TEXT, *zoo.VISION, *zoo.DIFFUSION) if n not in (*BY_HAND, *REFUSED))
+COUNTS_ITS_ROWS = ("t5", "bart", "swin", "albert", "bloom", "mpt", "cliptext")
+"""Models whose rows cannot grow: several stacks, a block called repeatedly, or a tensor or pooling of its own."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +50,12 @@ def test_watching_changes_no_bit_and_leaves_nothing_behind(name):
     seen = []
     with watching(model, seen.append):
         assert torch.equal(forward(model, inputs), untouched)
-    assert seen or name in BY_HAND
+    assert seen or name in (*BY_HAND, *REFUSED)
     assert torch.equal(forward(model, inputs), untouched)
     assert (weights_sha256(model), hook_count(model)) == (sha256, hooks)
 
 
-@pytest.mark.parametrize("name", [*NINE, *zoo.DIFFUSION, "qwen3", "mistral", "bart", "clip"])
+@pytest.mark.parametrize("name", FUSED)
 def test_identity_at_one_makes_head_outputs_their_values_bit_for_bit(name):
     model, inputs = zoo.tiny(name)
     table = find_sites(model, lambda: model(**inputs))
@@ -77,8 +81,37 @@ def test_identity_at_one_makes_head_outputs_their_values_bit_for_bit(name):
     assert len(checked) > 0
 
 
+@pytest.mark.parametrize("name", BY_HAND)
+def test_attention_written_by_hand_takes_techniques_on_outputs_and_refuses_the_others(name):
+    model, inputs = zoo.tiny(name)
+    table = find_sites(model, lambda: model(**inputs))
+    values, _ = swept(model, table, inputs, "ablate", 1.0)
+    assert ((values[1:] - values[0]).flatten(1).abs().amax(1) > 1e-6).all()
+    for technique in ("identity", "uniform", "temperature"):
+        with pytest.raises(UnsupportedAttentionError, match="written by hand.*Choose ablate"):
+            swept(model, table, inputs, technique, 1.0 if technique != "temperature" else 2.0)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_attention_that_cannot_be_reached_at_all_is_refused_with_the_reason(name):
+    model, inputs = zoo.tiny(name)
+    table = find_sites(model, lambda: model(**inputs))
+    with pytest.raises(
+        UnsupportedAttentionError, match="written by hand and its output projection was not found"
+    ):
+        table.select("L0.H0")
+
+
+def test_soft_capped_logits_take_values_and_refuse_new_maps():
+    model, inputs = zoo.tiny("gemma2")
+    table = find_sites(model, lambda: model(**inputs))
+    swept(model, table, inputs, "uniform", 1.0)
+    with pytest.raises(UnsupportedAttentionError, match="softcap"):
+        swept(model, table, inputs, "temperature", 2.0)
+
+
 @pytest.mark.parametrize(
-    "name", [n for n in (*zoo.TEXT, *zoo.VISION) if n not in ("t5", "bart", "swin", "albert", "bloom")]
+    "name", [n for n in (*zoo.TEXT, *zoo.VISION) if n not in (*COUNTS_ITS_ROWS, *REFUSED)]
 )
 def test_one_shared_pass_equals_the_plain_loop(name):
     model, inputs = zoo.tiny(name)
@@ -100,7 +133,7 @@ def test_a_batch_as_large_as_another_dimension_is_not_confused_with_it(rows):
     assert (shared - plain).abs().max() <= 1e-6 * plain.abs().max()
 
 
-@pytest.mark.parametrize("name", ["t5", "bart", "albert", "bloom", "swin", *zoo.DIFFUSION])
+@pytest.mark.parametrize("name", [*COUNTS_ITS_ROWS, *zoo.DIFFUSION])
 def test_models_whose_rows_cannot_grow_fall_back_to_the_loop_and_say_why(name):
     model, inputs = zoo.tiny(name)
     table = find_sites(model, lambda: model(**inputs))

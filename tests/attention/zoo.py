@@ -63,6 +63,26 @@ def text_model(name, **sizes):
         "falcon": lambda: tf.FalconModel(
             tf.FalconConfig(**small, hidden_size=24, num_hidden_layers=3, num_attention_heads=4, **decoder)
         ),
+        "phi3": lambda: tf.Phi3Model(tf.Phi3Config(**bert, num_key_value_heads=2, **decoder)),
+        "gemma3": lambda: tf.Gemma3TextModel(
+            tf.Gemma3TextConfig(**bert, num_key_value_heads=2, head_dim=6, sliding_window=4, **decoder)
+        ),
+        "olmo2": lambda: tf.Olmo2Model(tf.Olmo2Config(**bert, num_key_value_heads=2, **decoder)),
+        "mixtral": lambda: tf.MixtralModel(
+            tf.MixtralConfig(**bert, num_key_value_heads=2, num_local_experts=2, **decoder)
+        ),
+        "gptneo": lambda: tf.GPTNeoModel(
+            tf.GPTNeoConfig(
+                vocab_size=64, hidden_size=24, num_layers=2, num_heads=4, intermediate_size=40, window_size=4,
+                attention_types=[[["global", "local"], 1]], **decoder,
+            )
+        ),
+        "stablelm": lambda: tf.StableLmModel(tf.StableLmConfig(**bert, num_key_value_heads=2, **decoder)),
+        "cohere": lambda: tf.CohereModel(tf.CohereConfig(**bert, num_key_value_heads=2, **decoder)),
+        "granite": lambda: tf.GraniteModel(tf.GraniteConfig(**bert, num_key_value_heads=2, **decoder)),
+        "mpt": lambda: tf.MptModel(tf.MptConfig(vocab_size=64, d_model=24, n_heads=4, n_layers=2, **decoder)),
+        "xlnet": lambda: tf.XLNetModel(tf.XLNetConfig(vocab_size=64, d_model=24, n_layer=2, n_head=4, d_inner=40)),
+        "cliptext": lambda: tf.CLIPTextModel(tf.CLIPTextConfig(**bert, max_position_embeddings=32)),
         "t5": lambda: tf.T5Model(
             tf.T5Config(
                 vocab_size=64, d_model=24, d_kv=6, d_ff=40, num_layers=2, num_heads=4,
@@ -86,7 +106,7 @@ def text_model(name, **sizes):
 
 
 def vision_model(name):
-    """A tiny Hugging Face vision model."""
+    """A tiny Hugging Face model of images (or, for whisper, of sound)."""
     import transformers as tf
 
     size = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40}
@@ -100,6 +120,16 @@ def vision_model(name):
             )
         ),
     }
+    if name == "whisper":
+        torch.manual_seed(0)
+        config = tf.WhisperConfig(
+            vocab_size=64, d_model=24, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4,
+            decoder_attention_heads=4, encoder_ffn_dim=40, decoder_ffn_dim=40, num_mel_bins=8, max_source_positions=10,
+            pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+        )  # fmt: skip
+        encoder = tf.WhisperModel(config).encoder.eval()
+        g = torch.Generator().manual_seed(3)
+        return encoder, {"input_features": torch.randn(3, 8, 20, generator=g)}
     torch.manual_seed(0)
     model = makers[name]().eval()
     side = 16 if name == "swin" else 8
@@ -166,9 +196,10 @@ def diffusion_model(name):
 
 TEXT = (
     "bert", "roberta", "electra", "albert", "deberta", "distilbert", "modernbert", "gpt2", "llama", "qwen2",
-    "qwen3", "mistral", "gemma2", "neox", "opt", "phi", "bloom", "gptj", "falcon", "t5", "bart",
+    "qwen3", "mistral", "gemma2", "neox", "opt", "phi", "bloom", "gptj", "falcon", "t5", "bart", "phi3", "gemma3",
+    "olmo2", "mixtral", "gptneo", "stablelm", "cohere", "granite", "mpt", "xlnet", "cliptext",
 )  # fmt: skip
-VISION = ("vit", "dinov2", "clip", "swin")
+VISION = ("vit", "dinov2", "clip", "swin", "whisper")
 DIFFUSION = ("dit", "pixart", "sd3", "flux")
 
 
