@@ -1,4 +1,8 @@
-"""`prior`, `trees`, `prior+trees` and the default `prior+ens`: the text prior first, then what the results teach."""
+"""`prior`, `trees`, `prior+trees` and the default `prior+ens`: the text prior first, then what the results teach.
+
+The learners of the ensemble count the same; the prior counts half once results speak. What was tried and which screens
+were looked at: docs/benchmarks.md.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 PRIOR_WEIGHT = 0.5
 TRANSFER_WEIGHT = 0.5
 PROPOSAL_WEIGHT = 0.5
+EXPLORE = 0.25
+"""Part of the first batch that looks beyond the task's words."""
 FEWEST_HITS = 2
 """With fewer hits known there is nothing to learn from, and the prior goes on."""
 
@@ -74,7 +80,7 @@ class PriorPicker:
 
 
 class EnsemblePicker(PriorPicker):
-    """Prior in round 1; later the summed ranks of five learners and half the prior's.
+    """Prior and a share of likely genes in round 1; later the summed ranks of five learners and half the prior's.
 
     Args:
         knowledge: features, sets and graph of the library.
@@ -96,7 +102,30 @@ class EnsemblePicker(PriorPicker):
 
     def propose(self, views: Sequence[View]) -> list[Ranking]:
         """Each view on its own; only the prior is shared."""
-        return [self._first(view) if blind(view) else self._taught(view) for view in views]
+        return [self._one(view) for view in views]
+
+    def _one(self, view: View) -> Ranking:
+        if not blind(view):
+            return self._taught(view)
+        return self._first(view) if len(view.tested) else self._opening(view)
+
+    def _opening(self, view: View) -> Ranking:
+        """The first batch: mostly the prior's top, the rest drawn among the better half of the general prior.
+
+        The task's words know one kind of hit; the draw finds others, and genes of no kind to tell them from.
+        """
+        prior = self.prior(view)
+        top = np.argsort(-prior, kind="stable")[: view.batch - int(EXPLORE * view.batch)]
+        elsewhere = np.ones(len(prior))
+        elsewhere[top] = 0.0
+        likely = elsewhere * (rank(self.text_prior(view).general) >= 0.5)
+        parts: Parts = [
+            ("prior", 1.0, prior),
+            ("top", 4.0, 1 - elsewhere),
+            ("likely", 2.0, likely),
+            ("drawn", 1.0, elsewhere * rank(view.uniforms("opening"))),
+        ]
+        return Ranking.of(parts, reasons=self._first(view).reasons)
 
     def parts(self, view: View) -> Parts:
         """(name, weight, ranks) of each component."""
