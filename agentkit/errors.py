@@ -115,6 +115,12 @@ class LoopError(PlannerError):
     exit_code = 1
 
 
+class StoppedError(AgentkitError):
+    """Whoever asked has gone: what ran was ended, and nothing more is started. What was recorded stays."""
+
+    exit_code = 130
+
+
 class ApprovalError(AgentkitError):
     """A call waits for somebody's word and nobody is there to give it; the session can be resumed."""
 

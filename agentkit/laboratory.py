@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from agentkit.agent.budget import Account
 from agentkit.agent.driver import Driver
+from agentkit.agent.offloop import OffLoop
 from agentkit.agent.preview import check
 from agentkit.agent.scripted import confirm_all, explore_all, register_all
 from agentkit.agent.toolbox import Toolbox
@@ -83,6 +85,8 @@ class Lab:
         self._on_event = on_event
         self._executor: Executor | None = None
         self._outside: list[OutsideServers] = []
+        self._acting: Toolbox | None = None
+        self._off_loop = OffLoop(self.stop)
         self.ledger = Ledger(_with_folder(store), takeover=takeover)
         self.artifacts = artifacts_folder(self.ledger.store.path)
         self._status = StatusFile(self.artifacts)
@@ -92,6 +96,18 @@ class Lab:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._off_loop.run(self.close)
+        self._off_loop.close()
+
+    def stop(self) -> None:
+        """End what this lab does now, from another thread: jobs are cancelled, and what was recorded stays."""
+        if self._acting is not None:
+            self._acting.stop()
 
     def close(self) -> None:
         """End the workers and other servers, and close the ledger."""
@@ -179,6 +195,29 @@ class Lab:
         toolbox = self.toolbox(campaign, session=session, study=plan)
         return self._plan(toolbox, goal, [dict(s) for s in steps], plan)
 
+    # ---- the same for callers with an event loop: done in one thread, one after the other; a caller that is
+    # cancelled ends the jobs that run for it
+
+    async def aexplore(self, tool: str | Tool, **options: Any) -> Measurements:
+        """`explore`, awaited."""
+        return await self._off_loop.run(partial(self.explore, tool, **options))
+
+    async def aregister(self, campaign: Campaign, **spec: Any) -> Hypothesis:
+        """`register`, awaited."""
+        return await self._off_loop.run(partial(self.register, campaign, **spec))
+
+    async def aconfirm(self, campaign: Campaign) -> list[dict[str, Any]]:
+        """`confirm`, awaited."""
+        return await self._off_loop.run(partial(self.confirm, campaign))
+
+    async def aask(self, goal: str, **options: Any) -> str:
+        """`ask`, awaited."""
+        return await self._off_loop.run(partial(self.ask, goal, **options))
+
+    async def arun(self, study: str | Path | StudyFile, **options: Any) -> Result:
+        """`run`, awaited."""
+        return await self._off_loop.run(partial(self.run, study, **options))
+
     def session(
         self,
         campaign: Campaign,
@@ -200,7 +239,7 @@ class Lab:
             options: fields of `agentkit.agent.session.Options`, such as `approve` and `on_text`.
         """
         os.environ.setdefault("LANGSMITH_TRACING", "false")  # before langchain is imported
-        from agentkit.agent.session import new_session_id
+        from agentkit.agent.opening import new_session_id
         from agentkit.ledger.sessions import find_session
 
         key = new_session_id() if id is None else find_session(campaign, id).id
@@ -281,7 +320,7 @@ class Lab:
                 "head": result.head,
             }
 
-        return Toolbox(
+        self._acting = Toolbox(
             campaign,
             self.plugins,
             Driver(
@@ -298,6 +337,7 @@ class Lab:
             notify=self._notify,
             warn=self._warn,
         )
+        return self._acting
 
     @property
     def _planner_name(self) -> str:
@@ -435,4 +475,3 @@ def _session_id(kind: str, content: Any) -> str:
 
 def _next_call(toolbox: Toolbox) -> str:
     return f"call-{len(toolbox.campaign.decisions('call_started')) + 1}"
-

@@ -11,7 +11,7 @@ from langchain_core.tools import StructuredTool
 
 from agentkit.agent.names import to_wire
 from agentkit.agent.surface import offers
-from agentkit.errors import AgentkitError
+from agentkit.errors import AgentkitError, BudgetError, StoppedError
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -40,7 +40,9 @@ def _langchain_tool(toolbox: Toolbox, offer: Offer) -> BaseTool:
                 answer = toolbox.call(call_id, name, args)
             content, status = json.dumps(answer, sort_keys=True), "success"
         except AgentkitError as error:
-            if error.exit_code == 3:  # a spent budget ends the session; the planner cannot mend it
+            if isinstance(
+                error, BudgetError | StoppedError
+            ):  # these end the session; the planner cannot mend it
                 raise
             toolbox.refusals.append(str(error))
             content, status = str(error)[:300], "error"

@@ -18,7 +18,7 @@ from agentkit.agent.approvals import binding, mode
 from agentkit.agent.messages import clean
 from agentkit.agent.names import from_wire
 from agentkit.canon import canonical_json
-from agentkit.errors import BudgetError, LoopError
+from agentkit.errors import BudgetError, LoopError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ class Recorder(AgentMiddleware[Any, Any, Any]):
     def _run(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
         try:
             return handler(request)
-        except (GraphBubbleUp, BudgetError):
+        except (GraphBubbleUp, BudgetError, StoppedError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a tool raises must not end the conversation
             return _error(request.tool_call, f"{type(error).__name__}: {error}")

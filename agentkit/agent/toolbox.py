@@ -28,7 +28,15 @@ from agentkit.agent.answers import (
 )
 from agentkit.agent.budget import CAMPAIGN, SESSION
 from agentkit.agent.replay import compare, measure
-from agentkit.errors import NondeterministicError, ParamError, SpecError, ToolError, near_names, unknown
+from agentkit.errors import (
+    NondeterministicError,
+    ParamError,
+    SpecError,
+    StoppedError,
+    ToolError,
+    near_names,
+    unknown,
+)
 from agentkit.ledger import Spec
 from agentkit.ledger.counts import count_runs, nth_run, spent_on_models
 from agentkit.ledger.listing import rows
@@ -85,6 +93,7 @@ class Toolbox:
         self._write_report = report
         self.session = session
         self._fresh = fresh
+        self._stopped = False
         self._allow = None if allow is None else set(allow)
         self.account = driver.account
         self._notify = notify
@@ -116,6 +125,12 @@ class Toolbox:
     def cancel(self) -> bool:
         """End the jobs that run now, from any thread; the call they belong to is answered with an error."""
         return self._driver.cancel()
+
+    def stop(self) -> None:
+        """End what runs now, from any thread, and refuse whatever is asked next."""
+        self._stopped = True
+        self._driver.refuse(True)
+        self._driver.cancel()
 
     def refuse_runs(self, refusing: bool) -> None:
         """Start no further jobs until told otherwise; calls that want some are answered with an error."""
@@ -165,6 +180,8 @@ class Toolbox:
         request = _parse(name, args)
         key = f"{self.session}/{call_id}"
         with self._lock:
+            if self._stopped:
+                raise StoppedError("stopped: nobody waits for the answer; ask again to go on")
             if key in self._answered:
                 if self._fresh and name == "explore":
                     self._measure_again(self.campaign.run(int(self._answered[key]["answer"]["run"][1:])))

@@ -46,7 +46,10 @@ def serve(
             lab.plugins.tool(name)
         toolbox = lab.toolbox(lab.open_campaign(campaign), session=new_session_id(), study=plan)
         _say(f"serving campaign {campaign!r} of {lab.ledger.url}: {len(toolbox.tool_names)} tools")
-        anyio.run(serve_stdio, build(toolbox, allow_register=allow_register))
+        try:
+            anyio.run(serve_stdio, build(toolbox, allow_register=allow_register))
+        finally:
+            toolbox.stop()  # the client has hung up: nobody waits for what still runs
 
 
 def _say(line: str) -> None:
