@@ -43,6 +43,7 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     from agentkit_input_noise.photos_target import effnet_lite0, photos
     from agentkit_input_noise.speech_target import speech, whisper
     from agentkit_input_noise.tagger_target import tagger
+    from agentkit_input_noise.variants_target import variants
 
     register(addresses)
     register(tagger)
@@ -54,9 +55,14 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     register(whisper)
     register(graph)
     register(linker)
+    register(variants)
 
 
 @hookimpl
 def agentkit_register_commands(register: Callable[..., None]) -> None:
     """Register `agentkit noise …`."""
-    register("noise", "agentkit_input_noise.commands:app", help="Curves, maps and claims of a noise run.")
+    register(
+        "noise",
+        "agentkit_input_noise.commands:app",
+        help="Curves of a noise run; texts rewritten by a chat model.",
+    )

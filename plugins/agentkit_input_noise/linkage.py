@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from agentkit import Context, Metric, Unit
     from agentkit_input_noise.text_tool import TextNoise
+    from agentkit_input_noise.variants import Variants
 
 UNITS_AT_ONCE = 16
 """Units whose queries are encoded together, so that the encoder's fixed batches are full."""
@@ -73,13 +74,14 @@ def measure(
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
     encoder, data = ctx.target(params.target), ctx.target(params.data)
+    rewritten = ctx.target(params.variants) if params.variants else None
     cells = {name: cell for name, cell in cells_of(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     examples: dict[str, list[dict[str, Any]]] = {}
     for start in range(0, len(units), UNITS_AT_ONCE):
         part = units[start : start + UNITS_AT_ONCE]
-        questions = [ask(params, unit, data, cells) for unit in part]
+        questions = [ask(params, unit, data, cells, rewritten) for unit in part]
         clean = embed_clean(encoder, (c for q in questions for c in q.candidates), ctx.batch)
         texts = (t for q in questions for group in q.queries.values() for t in group if t not in clean)
         vectors = embed(encoder, texts, ctx.batch)
@@ -116,7 +118,13 @@ def cells_of(params: TextNoise) -> dict[str, tuple[str, float]]:
     }
 
 
-def ask(params: TextNoise, unit: Unit, data: Any, cells: dict[str, tuple[str, float]]) -> Question:
+def ask(
+    params: TextNoise,
+    unit: Unit,
+    data: Any,
+    cells: dict[str, tuple[str, float]],
+    rewritten: Variants | None = None,
+) -> Question:
     """Draw one unit's items and candidates, and perturb the items in every condition asked for."""
     rng = unit.rng("items")
     items = data.draw(rng, params.items)
@@ -127,7 +135,8 @@ def ask(params: TextNoise, unit: Unit, data: Any, cells: dict[str, tuple[str, fl
     noise: dict[str, Callable[[float], tuple[list[str], int, int]]] = {}
     for name, (kind, strength) in cells.items():
         if kind not in noise:
-            noise[kind] = noise_of(kind, data, items, keyed.stream_key(unit.rng(f"noise.text.{kind}")))
+            key = keyed.stream_key(unit.rng(f"noise.text.{kind}"))
+            noise[kind] = noise_of(kind, data, items, key, rewritten)
         queries[name], edited, editable = noise[kind](strength)
         sweep.require_edits(kind, 0 if kind in LEVEL_KINDS else strength, edited, editable, len(items))
         edit_rate[name] = edited / editable
@@ -141,7 +150,7 @@ def ask(params: TextNoise, unit: Unit, data: Any, cells: dict[str, tuple[str, fl
 
 
 def noise_of(
-    kind: str, data: Any, items: Sequence[int], key: int
+    kind: str, data: Any, items: Sequence[int], key: int, rewritten: Variants | None = None
 ) -> Callable[[float], tuple[list[str], int, int]]:
     """One kind on the items' texts: a function from strength to texts, edited and editable places."""
     if kind in letters.KINDS:  # on the text as it stands, whatever its blanks
@@ -153,8 +162,9 @@ def noise_of(
 
         return by_letters
     words = WordNoise(
-        [list(zip(data.tokens[i], data.tags[i], strict=True)) for i in items], items, kind, key, data
-    )
+        [list(zip(data.tokens[i], data.tags[i], strict=True)) for i in items],
+        items, kind, key, data, variants=rewritten,
+    )  # fmt: skip
 
     def by_words(strength: float) -> tuple[list[str], int, int]:
         noised = words.at(strength)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from agentkit import Context, Metric, Unit
     from agentkit_input_noise.slots_tool import SlotNoise
+    from agentkit_input_noise.variants import Variants
 
 METRICS = ("span_f1", "token_accuracy", "exact", "edit_rate")
 LETTER_KINDS = (*letters.KINDS, "entity_typos", "spelling")
@@ -45,12 +46,13 @@ def measure(
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
     tagger, data = ctx.target(params.target), ctx.target(params.data)
+    rewritten = ctx.target(params.variants) if params.variants else None
     steps = {name: plan for name, plan in plans(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *steps]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     examples: dict[str, list[dict[str, Any]]] = {}
     for u, unit in enumerate(units):
-        variants = perturb(params, unit, data, steps)
+        variants = perturb(params, unit, data, steps, rewritten)
         tags = predict(tagger, [v.sentences for v in variants.values()], twice=u == 0)
         predicted = dict(zip(variants, tags, strict=True))
         if CHANCE in conditions:
@@ -110,14 +112,18 @@ def curve_kinds(params: SlotNoise) -> tuple[list[str], list[str]]:
     return smooth, jumps
 
 
-def perturb(params: SlotNoise, unit: Unit, data: Any, steps: dict[str, Steps]) -> dict[str, Perturbed]:
+def perturb(
+    params: SlotNoise, unit: Unit, data: Any, steps: dict[str, Steps], rewritten: Variants | None = None
+) -> dict[str, Perturbed]:
     """Draw one unit's items and perturb them in every condition; `baseline` first."""
     items = data.draw(unit.rng("items"), params.items)
     clean = [list(zip(data.tokens[i], data.tags[i], strict=True)) for i in items]
     keys = {
         kind: keyed.stream_key(unit.rng(f"noise.slots.{kind}")) for plan in steps.values() for kind, _ in plan
     }
-    first = {kind: WordNoise(clean, items, kind, key, data, params.window) for kind, key in keys.items()}
+    first = {
+        kind: WordNoise(clean, items, kind, key, data, params.window, rewritten) for kind, key in keys.items()
+    }
     found = {BASELINE: Perturbed(clean, 0.0)}
     for name, plan in steps.items():
         sentences, counts = clean, []

@@ -63,6 +63,10 @@ class SlotNoise(Params):
     level: Annotated[
         int, Field(ge=1, le=3, description="how much paraphrase, simplify, verbose and append change")
     ] = 1
+    variants: Annotated[
+        str | None,
+        Field(description="texts rewritten by a language model instead of by rules: variants:FILE.jsonl"),
+    ] = None
     items: Annotated[int, Field(ge=1, le=10_000, description="texts per unit")] = 100
     window: Annotated[int, Field(ge=2, le=10, description="how far local_shuffle moves a word, in words")] = 3
 

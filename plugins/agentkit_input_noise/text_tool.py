@@ -34,6 +34,10 @@ class TextNoise(Params):
         Distinct,
     ] = ("typos",)
     strengths: Strengths = (0.05, 0.1, 0.2, 0.4, 0.8)
+    variants: Annotated[
+        str | None,
+        Field(description="texts rewritten by a language model instead of by rules: variants:FILE.jsonl"),
+    ] = None
     items: Annotated[int, Field(ge=1, le=10_000, description="queries per unit")] = 16
     candidates: Annotated[
         int | None, Field(ge=2, description="clean texts to choose among, the right one included; null: all")

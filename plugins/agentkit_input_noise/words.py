@@ -7,6 +7,7 @@ word they come from, or the outside label. All randomness is keyed (`keyed.py`).
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from agentkit_input_noise.variants import Variants
 
     Hashes = NDArray[np.uint32]
 
@@ -59,6 +62,7 @@ class WordNoise:
         key: 64 bits, one per unit and kind.
         data: the data set, for its outside label, its classes of labels and its own rules.
         window: how far `local_shuffle` moves a word, in words.
+        variants: rewritten texts, used instead of rules where they hold the kind.
 
     Raises:
         ParamError: an unknown kind, with near names.
@@ -73,11 +77,13 @@ class WordNoise:
         key: int,
         data: Labelled,
         window: int = 3,
+        variants: Variants | None = None,
     ) -> None:
         if kind not in (*RATE_KINDS, *LEVEL_KINDS):
             raise ParamError(unknown("kind of text noise", kind, (*RATE_KINDS, *LEVEL_KINDS)))
         self._sentences, self._data, self._kind, self._window = list(sentences), data, kind, window
         _require_words(self._sentences, items)
+        self._items, self._variants = list(items), variants if variants and variants.holds(kind) else None
         lengths = np.array([len(s) for s in sentences], dtype=np.int64)
         ends = np.cumsum(lengths)[:-1]
         flat = keyed.position_hashes(key, items, lengths)
@@ -91,6 +97,8 @@ class WordNoise:
             return NoisedWords([list(s) for s in self._sentences], 0, 1)
         if self._letters is not None:
             return self._relabel(self._letters.at(strength))
+        if self._variants is not None:
+            return self._rewritten(self._variants, int(strength))
         change = _WORD_KINDS[self._kind]
         done = [
             change(self, words, hashes, seconds, strength)
@@ -114,6 +122,17 @@ class WordNoise:
             for text, words in zip(noised.texts, self._sentences, strict=True)
         ]
         return NoisedWords(sentences, int(noised.edited.sum()), int(noised.editable.sum()))
+
+    def _rewritten(self, variants: Variants, level: int) -> NoisedWords:
+        """The rewritten texts; an edited word is one that stands on one side only."""
+        found = [list(variants.of(self._kind, level, int(item))) for item in self._items]
+        _require_words(found, self._items)
+        edited = sum(
+            max(len(a), len(b)) - (Counter(a) & Counter(b)).total()
+            for a, b in zip(self._sentences, found, strict=True)
+        )
+        places = sum(max(len(a), len(b)) for a, b in zip(self._sentences, found, strict=True))
+        return NoisedWords(found, edited, places)
 
     def shuffle(self, words: Words, hashes: Hashes, seconds: Hashes, share: float) -> Changed:
         """The words of smallest hash trade places in a circle ordered by a second hash, so none stays."""
@@ -196,7 +215,7 @@ class WordNoise:
         rule: Callable[[Words, int], Words] | None = getattr(self._data, kind, None)
         if rule is None:
             raise VariantsNeededError(
-                f"this data set has no rules for {kind}; choose another kind, or give its variants"
+                f"this data set has no rules for {kind}; choose another kind, or give rewritten texts: variants:FILE.jsonl"
             )
         return rule
 
