@@ -1,6 +1,6 @@
 """Hits found in 5 rounds of 128 (32 in small libraries) by every picker, on the same units, features and screens.
 
-    AGENTKIT_SHARED_DATA=... python benchmarks/gene_closed_loop.py [--units 5] [--many 20] [--out FOLDER]
+    AGENTKIT_SHARED_DATA=... python benchmarks/gene_closed_loop.py [--units 5] [--many 20] [--out FOLDER] [--kept FOLDER]
 
 Shared screens only when present. Cumulative hit ratio at each round, all and non-essential, mean, standard deviation
 and 95 % interval over units (units vary the picker's randomness only), CPU seconds a unit. Writes curves.png and bars.png.
@@ -12,9 +12,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from gene_loop_common import ROUNDS, SINGLE_SCREENS, Run, cell, half_width, knowledge_of, run, screen_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PICKERS = (
     "random", "prior", "coreset", "kmeans", "top_uncertain", "soft_uncertain", "gp_thompson", "trees", "prior+trees",
@@ -37,13 +41,21 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=20)
     parser.add_argument("--screens", nargs="*", default=list(SINGLE_SCREENS))
     parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument(
+        "--pickers", nargs="*", default=list(PICKERS), help="only these (no bars unless all run)"
+    )
+    parser.add_argument(
+        "--kept", type=Path, default=None, help="folder of finished runs: a stopped benchmark goes on"
+    )
     args = parser.parse_args()
     found: dict[str, dict[str, Run]] = {}
     for name in args.screens:
-        found[name] = table(name, args.units)
+        found[name] = table(name, args.units, args.pickers, args.kept)
+    if set(args.pickers) != set(PICKERS):
+        return
     met = [line for name in args.screens for line in floors(name, found[name])]
     if args.many:
-        met += [ratio(name, args.many) for name in args.screens if name in RATIOS]
+        met += [ratio(name, args.many, args.kept) for name in args.screens if name in RATIOS]
     print("\n".join(met))
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -51,13 +63,13 @@ def main() -> None:
         bars(found, args.out / "bars.png")
 
 
-def table(name: str, count: int) -> dict[str, Run]:
+def table(name: str, count: int, pickers: Sequence[str], kept: Path | None) -> dict[str, Run]:
     """Every picker on one screen."""
     screen, knowledge = screen_of(name), knowledge_of(name)
     print(f"{name}: {len(screen.library)} genes, {screen.true_hits().sum()} hits, {count} units")
     runs = {}
-    for picker in PICKERS:
-        runs[picker] = r = run(screen, picker, count, knowledge)
+    for picker in pickers:
+        runs[picker] = r = run(screen, picker, count, knowledge, kept=kept)
         rounds = " ".join(f"{v:.3f}" for v in r.curves.mean(axis=0))
         print(
             f"  {picker:15s} all {cell(r.all)}   non-essential {cell(r.outside)}   by round {rounds}   {r.seconds:.1f} CPU-s",
@@ -81,10 +93,10 @@ def bar(what: str, value: float, floor: float) -> str:
     return f"{'met ' if value >= floor else 'MISS'} {what}: {value:.3f}, floor {floor:.3f} ({value / floor - 1:+.0%})"
 
 
-def ratio(name: str, count: int) -> str:
+def ratio(name: str, count: int, kept: Path | None) -> str:
     """The default over the best learning peer, on the same units."""
     screen, knowledge = screen_of(name), knowledge_of(name)
-    means = {p: run(screen, p, count, knowledge).all for p in (*PEERS, "prior+ens")}
+    means = {p: run(screen, p, count, knowledge, kept=kept).all for p in (*PEERS, "prior+ens")}
     best = max(PEERS, key=lambda p: means[p].mean())
     value = means["prior+ens"].mean() / means[best].mean()
     each = ", ".join(f"{p} {v.mean():.3f} +-{half_width(v):.3f}" for p, v in means.items())

@@ -9,6 +9,7 @@ Bars: true - permuted at least .10 on IL2 and .08 on Scharenberg.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from gene_loop_common import SINGLE_SCREENS, cell, half_width, knowledge_of, run, screen_of
 
@@ -19,10 +20,16 @@ def main() -> None:
     """Print true, permuted and the paired difference by screen."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--units", type=int, default=5)
+    parser.add_argument(
+        "--kept", type=Path, default=None, help="folder of finished runs: a stopped benchmark goes on"
+    )
+    parser.add_argument("--screens", nargs="*", default=list(SINGLE_SCREENS))
     args = parser.parse_args()
-    for name in SINGLE_SCREENS:
+    for name in args.screens:
         screen, knowledge = screen_of(name), knowledge_of(name)
-        true, permuted = (run(screen, c, args.units, knowledge) for c in ("prior+ens", "prior+ens!permuted"))
+        true, permuted = (
+            run(screen, c, args.units, knowledge, kept=args.kept) for c in ("prior+ens", "prior+ens!permuted")
+        )
         gain = true.all - permuted.all
         verdict = (
             ""

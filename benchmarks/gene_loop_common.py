@@ -15,17 +15,19 @@ import numpy as np
 from scipy import stats
 
 from agentkit import Unit, derive_seed
+from agentkit.canon import sha256_of
 from agentkit_gene.loop.closed_loop import advance, start_loops
 from agentkit_gene.loop.discovery import load_knowledge
 from agentkit_gene.loop.feature_cache import default_cache
+from agentkit_gene.loop.pickers import make_picker, split_name
 from agentkit_gene.loop.screen_files import read_shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from agentkit_gene.loop.features import Knowledge
     from agentkit_gene.loop.feedback import Feedback
-    from agentkit_gene.loop.metrics import Judgement
     from agentkit_gene.loop.screen import Screen
 
 SINGLE_SCREENS = (
@@ -56,30 +58,22 @@ def units(count: int) -> list[Unit]:
 
 @dataclass(frozen=True)
 class Run:
-    """Judgements of all units of one condition, and CPU seconds a unit."""
+    """All units of one condition: (units, rounds) cumulative ratios, (units,) hits, CPU seconds a unit."""
 
-    judged: tuple[Judgement, ...]
+    curves: np.ndarray
+    curves_outside: np.ndarray
+    hits: np.ndarray
     seconds: float
 
     @property
     def all(self) -> np.ndarray:
-        """(units,) hit ratios."""
-        return np.array([j.hit_ratio for j in self.judged])
+        """(units,) hit ratios at the last round."""
+        return self.curves[:, -1]
 
     @property
     def outside(self) -> np.ndarray:
-        """(units,) hit ratios without core-essential genes."""
-        return np.array([j.hit_ratio_nonessential for j in self.judged])
-
-    @property
-    def hits(self) -> np.ndarray:
-        """(units,) hits found."""
-        return np.array([j.hits for j in self.judged], dtype=float)
-
-    @property
-    def curves(self) -> np.ndarray:
-        """(units, rounds) cumulative hit ratios."""
-        return np.array([j.curve for j in self.judged])
+        """(units,) hit ratios without core-essential genes at the last round."""
+        return self.curves_outside[:, -1]
 
 
 def run(
@@ -89,18 +83,49 @@ def run(
     knowledge: Knowledge,
     *,
     feedback: Feedback | None = None,
-    batch: int | None = None,
+    kept: Path | None = None,
 ) -> Run:
-    """All units of one condition, advanced together; judged with the true flags."""
+    """All units of one condition, advanced together; judged with the true flags.
+
+    With a folder `kept`, a run that was made there with the same data, features and pickers is read instead, so that
+    a stopped benchmark goes on.
+    """
+    if kept is None:
+        return _run(screen, condition, count, knowledge, feedback)
+    kept.mkdir(parents=True, exist_ok=True)
+    name, _ = split_name(condition)
+    key = [
+        screen.library.name,
+        condition,
+        count,
+        knowledge.sha256,
+        make_picker(name, screen.library, knowledge).version,
+    ]
+    path = kept / f"{sha256_of([*key, *([feedback.mode, feedback.share] if feedback else [])])}.npz"
+    if not path.exists():
+        made = _run(screen, condition, count, knowledge, feedback)
+        np.savez(path, curves=made.curves, outside=made.curves_outside, hits=made.hits, seconds=made.seconds)
+    with np.load(path, allow_pickle=False) as found:
+        return Run(found["curves"], found["outside"], found["hits"], float(found["seconds"]))
+
+
+def _run(screen: Screen, condition: str, count: int, knowledge: Knowledge, feedback: Feedback | None) -> Run:
     loops = start_loops(
-        screen, [condition], units(count), rounds=ROUNDS, batch=batch or screen.library.auto_batch(),
-        feedback=feedback, knowledge=knowledge,
+        screen, [condition], units(count), rounds=ROUNDS, batch=screen.library.auto_batch(), feedback=feedback,
+        knowledge=knowledge,
     )[condition]  # fmt: skip
     began = time.process_time()
     for _ in range(ROUNDS):
         advance(loops)
     seconds = (time.process_time() - began) / count
-    return Run(tuple(loop.judged(screen) for loop in loops), seconds)
+    judged = [loop.judged(screen) for loop in loops]
+    outside = [j.curve if j.curve_nonessential is None else j.curve_nonessential for j in judged]
+    return Run(
+        np.array([j.curve for j in judged]),
+        np.array(outside),
+        np.array([float(j.hits) for j in judged]),
+        seconds,
+    )
 
 
 def half_width(values: Sequence[float] | np.ndarray) -> float:

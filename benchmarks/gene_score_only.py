@@ -9,6 +9,7 @@ Bar: score at least 0.75 times hit on every screen, all genes.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from gene_loop_common import SINGLE_SCREENS, cell, knowledge_of, run, screen_of
 
@@ -21,12 +22,16 @@ def main() -> None:
     """Print both modes and their ratio by screen."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--units", type=int, default=5)
+    parser.add_argument(
+        "--kept", type=Path, default=None, help="folder of finished runs: a stopped benchmark goes on"
+    )
     parser.add_argument("--share", type=float, default=0.10)
+    parser.add_argument("--screens", nargs="*", default=list(SINGLE_SCREENS))
     args = parser.parse_args()
-    for name in SINGLE_SCREENS:
+    for name in args.screens:
         screen, knowledge = screen_of(name), knowledge_of(name)
         hit, score = (
-            run(screen, "prior+ens", args.units, knowledge, feedback=f)
+            run(screen, "prior+ens", args.units, knowledge, feedback=f, kept=args.kept)
             for f in (Feedback("hit"), Feedback("score", share=args.share))
         )
         ratio = score.all.mean() / hit.all.mean()

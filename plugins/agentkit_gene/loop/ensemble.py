@@ -6,6 +6,7 @@ were looked at: docs/benchmarks.md.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,18 +151,31 @@ class EnsemblePicker(PriorPicker):
         return parts
 
     def _taught(self, view: View) -> Ranking:
-        return Ranking.of(self.parts(view), reasons=lambda row: self._reasons(view, row))
+        return Ranking.of(self.parts(view), reasons=Evidence(self.knowledge, view))
 
-    def _reasons(self, view: View, row: int) -> Reasons:
-        """Sets by their weight, tested hits by their part in the Gaussian process."""
-        k, y = self.knowledge, view.labels.astype(np.float64)
-        weights = learners.set_weights(k, view.tested, y)
+
+class Evidence:
+    """What spoke for a gene: its sets by their weight, tested hits by their closeness in the Gaussian process."""
+
+    def __init__(self, knowledge: Knowledge, view: View) -> None:
+        self.knowledge, self.view = knowledge, view
+
+    @cached_property
+    def weights(self) -> Floats:
+        """(sets,) as the ensemble has them."""
+        return learners.set_weights(self.knowledge, self.view.tested, self.view.labels.astype(np.float64))
+
+    @cached_property
+    def width(self) -> float:
+        """Of the process's kernel."""
+        return learners.GP_NARROW * learners.kernel_width(self.knowledge.x, self.view.tested)
+
+    def __call__(self, row: int) -> Reasons:
+        """The three sets and three tested hits that add most to one gene."""
+        k, hits = self.knowledge, self.view.tested[self.view.labels]
         mine = k.membership[row].indices
-        sets = largest(mine, weights[mine], k.set_names)
-        hits = view.tested[view.labels]
-        gamma = learners.GP_NARROW * learners.kernel_width(k.x, view.tested)
-        near = np.exp(-gamma * learners.squared_distances(k.x, np.array([row]), hits)[0])
-        return Reasons(sets, largest(hits, near, k.genes))
+        near = np.exp(-self.width * learners.squared_distances(k.x, np.array([row]), hits)[0])
+        return Reasons(largest(mine, self.weights[mine], k.set_names), largest(hits, near, k.genes))
 
 
 class TreesPicker(PriorPicker):

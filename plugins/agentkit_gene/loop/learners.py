@@ -31,6 +31,7 @@ BACKGROUND = 1000
 BACKGROUND_WEIGHT = 0.2
 """Hits are few, so an untested gene is most likely none; but nobody looked, so it counts a fifth."""
 LINEAR_PENALTY = 0.1
+CACHED_GENES = 512
 GP_NOISE = 0.3
 GP_MOST = 2000
 """Above this many tested genes the process takes all hits and a random sample of the rest."""
@@ -65,7 +66,21 @@ def extra_trees(
         trees, min_samples_leaf=3, max_features=columns, random_state=int(rng.integers(2**31)), n_jobs=1
     )
     forest.fit(x[np.concatenate([rows, extra])], y, sample_weight=weights)
-    return np.asarray(forest.predict_proba(x)[:, 1])
+    return _hit_share(forest, x)
+
+
+def _hit_share(forest: Any, x: NDArray[np.float32]) -> Floats:
+    """(genes,) mean over the trees of the hits' share in a gene's leaf.
+
+    A slice of genes goes through all trees while it is in the cache; gene by gene the same numbers as `predict_proba`.
+    """
+    total = np.zeros(len(x))
+    for start in range(0, len(x), CACHED_GENES):
+        part = x[start : start + CACHED_GENES]
+        for tree in forest.estimators_:
+            found = tree.tree_.predict(part)
+            total[start : start + CACHED_GENES] += found[:, 1] / found.sum(axis=1)
+    return total / len(forest.estimators_)
 
 
 def linear(x: NDArray[np.float32], rows: NDArray[np.int64], labels: NDArray[np.bool_]) -> Floats:
