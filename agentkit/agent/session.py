@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 MOST_TURNS = 2000
 """Model turns in one goal; a loop that long is a fault, not a plan."""
 SYSTEM, HUMAN, AI, TOOL = "system", "human", "ai", "tool"
+LEFT = "turn_left"
+"""Kind of the note that a turn with open calls was ended on purpose."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class PlannerSession:
     def was_cut_off(self) -> bool:
         """Whether its process died in the middle of something, so that `resume` has work to do.
 
-        A turn that failed, and calls that the user cancelled, were ended: they are not gone on with by themselves.
+        A turn that failed, or that the user ended, is over: it is not gone on with of its own accord.
         """
         turns = self.record.turns()
         if not turns:
@@ -175,13 +177,20 @@ class PlannerSession:
         answer = self.messages()[-1] if last.tip else None
         if not isinstance(answer, AIMessage):
             return False
+        if self._newest_turn() in self._toolbox.campaign.decisions(LEFT):
+            return False
         known = self.record.calls()
         asked = (str(c["id"]) for c in answer.tool_calls)
         return any(call not in known or known[call].status is None for call in asked)
 
-    def cancel(self) -> None:
-        """Note that the user ended the turn: its open calls are not run by a later `resume` of their own accord."""
-        self._close_open_calls(self.messages())
+    def leave(self) -> None:
+        """Note that the turn was ended on purpose, so that open calls do not count as cut off; `resume` still can."""
+        messages = self.messages()
+        if messages and isinstance(messages[-1], AIMessage) and messages[-1].tool_calls:
+            self._toolbox.campaign.decide("framework", LEFT, self._newest_turn())
+
+    def _newest_turn(self) -> dict[str, Any]:
+        return {"session": self.id, "turn": self.record.turns()[-1].ordinal}
 
     # ---- inside
 

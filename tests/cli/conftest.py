@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.chat_kit import chat  # noqa: F401 - a fixture
+
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -116,6 +116,10 @@ def _rows(
     if call == "register":
         rows.append(("sesoi", Text(f"{shown(args['sesoi'])}, the smallest effect of interest")))
     rows.append(("cost", Text(_cost(conversation, args, cost, confirms=call == "register"))))
+    smallest = cost.get("smallest_detectable_effect")
+    if call == "register" and smallest is not None and smallest > args["sesoi"] * (1 + 1e-9):
+        words = f"would be refused: with {cost['max_units']} units nothing smaller than {shown(smallest)} could be shown"
+        rows.append(("note", Text(f"{words}; raise max_units or sesoi", "yellow")))
     return rows
 
 

@@ -54,7 +54,8 @@ def _tools(conversation: Conversation, rest: str) -> Answer:
     if rest in plugins.tools:
         return page(plugins, plugins.tool(rest))
     words = rest.casefold().split()
-    kept = [
+    named = [t for n, t in sorted(plugins.tools.items()) if all(w in n for w in words)]
+    kept = named or [
         t for _, t in sorted(plugins.tools.items())
         if all(w in f"{t.name} {t.description}".casefold() for w in words)
     ]  # fmt: skip

@@ -109,8 +109,11 @@ class Conversation:
         if self._campaign is None:
             name = self.settings.campaign or "default"
             known = next((c for c in self.lab.ledger.campaigns() if c.key == name), None)
-            terms = {} if known is None else {"alpha": known.alpha, "max_hypotheses": known.max_hypotheses}
-            self._campaign = self.lab.campaign(name, **terms)
+            if known is None:
+                self._campaign = self.lab.campaign(name)
+            else:
+                alpha, most = known.alpha, known.max_hypotheses
+                self._campaign = self.lab.campaign(name, alpha=alpha, max_hypotheses=most)
         return self._campaign
 
     @property
@@ -198,10 +201,13 @@ class Conversation:
             try:
                 words = work()
             except KeyboardInterrupt:
-                self.session.cancel()
+                self.session.leave()
                 code = INTERRUPTED
                 self.view.tell("error", text="turn cancelled; what was measured is kept", fatal=False)
+            except ApprovalError as error:
+                code = self._failed(error)
             except AgentkitError as error:
+                self.session.leave()
                 code = self._failed(error)
         self._after(words, code)
         return code

@@ -71,7 +71,15 @@ class Narrator:
         elif "metrics" in answer:
             self.runs_seen += 1
             tool = seen.args.get("tool") or seen.name
-            tell("run", phase="explore", tool=tool, seconds=seen.seconds, **answer)
+            metrics = self._in_order(tool, answer["metrics"])
+            tell("run", phase="explore", tool=tool, seconds=seen.seconds, **{**answer, "metrics": metrics})
+
+    def _in_order(self, tool: str, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Metrics as the tool declares them, the first being the one it is about."""
+        if self.toolbox is None or tool not in self.toolbox.plugins.tools:
+            return metrics
+        declared = [m.name for m in self.toolbox.plugins.tool(tool).metrics]
+        return {m: metrics[m] for m in [*(n for n in declared if n in metrics), *metrics]}
 
     def on_event(self, event: Event) -> None:
         """A job went on."""

@@ -20,8 +20,8 @@ def shown(value: float | None, digits: int = 3) -> str:
 
 def signed(value: float, se: float) -> str:
     """A mean as precise as its standard error: `−0.445 ±0.032`."""
-    if se <= 0:
-        return shown(value)
+    if se <= 1e-9 * abs(value) or not se:
+        return f"{shown(value)} ±0" if value else "0"
     decimals = 0 if se >= 10 else min(6, max(0, 1 - _exponent(se)))
     return f"{value:.{decimals}f} ±{se:.{decimals}f}".replace("-", MINUS)
 

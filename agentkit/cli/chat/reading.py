@@ -11,6 +11,7 @@ from prompt_toolkit.completion import Completer, Completion
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.shortcuts import CompleteStyle
 
 from agentkit.cli.chat.commands import COMMANDS
 from agentkit.cli.chat.settings import POLICIES
@@ -33,7 +34,10 @@ class Reader:
 
     def __init__(self, tools: Sequence[str], ids: Callable[[], Sequence[str]]) -> None:
         self.session: PromptSession[str] = PromptSession(
-            history=_history(), completer=Words(tools, ids), complete_while_typing=True
+            history=_history(),
+            completer=Words(tools, ids),
+            complete_while_typing=False,
+            complete_style=CompleteStyle.READLINE_LIKE,  # no empty lines kept below the prompt for a menu
         )
 
     def line(self) -> str:

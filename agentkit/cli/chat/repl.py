@@ -16,6 +16,7 @@ from agentkit.errors import AgentkitError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentkit.agent.approvals import Approval, ApprovalRequest
     from agentkit.cli.chat.events import View
     from agentkit.cli.chat.reading import Reader
     from agentkit.cli.chat.settings import Settings
@@ -130,7 +131,7 @@ class _Interactive:
         self._approver = Approver(self._view, self._reader.answer, self._reader.edit)
         return _ended(self._conversation, lambda: self._talk(loading))
 
-    def _approve(self, conversation: Conversation, request: object) -> object:
+    def _approve(self, conversation: Conversation, request: ApprovalRequest) -> Approval:
         return self._approver(conversation, request)
 
     def _load(self) -> None:
