@@ -16,7 +16,7 @@ from agentkit.ledger.runs import next_id
 from agentkit.ledger.values import Status, VerdictRow
 from agentkit.stats.eprocess import ENGINE_VERSION
 from agentkit.stats.procedures import online_ebh
-from agentkit.stats.verdicts import judge
+from agentkit.stats.verdicts import campaign_log_e, judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,8 +63,7 @@ def status(campaign: Campaign, hypothesis: Hypothesis) -> Status:
 def _log_e(hypothesis: Hypothesis, sample: Sample) -> float:
     """Log e of the units so far; minus infinity where the rows themselves make the hypothesis invalid."""
     if sample.log_e is None:
-        [verdict] = verdicts_of([hypothesis.spec], [sample], [hypothesis.weight], hypothesis.campaign.alpha)
-        sample.log_e = -math.inf if verdict.log_e is None else verdict.log_e
+        sample.log_e = campaign_log_e(hypothesis.spec.claim, sample.values, sample.failed, sample.invalid)
     return sample.log_e
 
 

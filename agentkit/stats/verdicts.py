@@ -113,6 +113,19 @@ def log_e_paths(claim: Claim, data: Streams) -> Floats:
     return best
 
 
+def campaign_log_e(
+    claim: Claim, differences: ArrayLike, failed: ArrayLike, invalid: str | None = None
+) -> float:
+    """The log e-value that a closed hypothesis brings to its campaign's rule; -inf when its rows make it invalid.
+
+    What `judge_campaign` uses, without the interval, which costs sixty times as much.
+    """
+    values, mask = np.asarray(differences, np.float64).ravel(), np.asarray(failed, np.bool_).ravel()
+    if invalid is not None or _fault("", claim, values, mask):
+        return -math.inf
+    return evidence(claim, values, mask).log_e
+
+
 def judge(claim: Claim, differences: ArrayLike, failed: ArrayLike, level: float, k_star: int = 0) -> Verdict:
     """Verdict on one claim whose data collection is over, read from C(level)."""
     return _judge_all([claim], [differences], [failed], [""], lambda _: (k_star, np.array([level])))[0]

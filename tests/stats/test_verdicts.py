@@ -1,5 +1,6 @@
 """Labels: earned where the interval lies, kept for ever, and false only as often as the level allows."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from agentkit.errors import StatsError
 from agentkit.stats.claims import Claim
 from agentkit.stats.intervals import log_threshold
-from agentkit.stats.verdicts import evidence, evidence_of, judge, judge_campaign, log_e_path
+from agentkit.stats.verdicts import campaign_log_e, evidence, evidence_of, judge, judge_campaign, log_e_path
 from tests.stats.laws import bursts, coins, median_zero_skewed, rare_loss, skewed_beta
 
 GREATER = Claim("bounded_mean", "greater", 0.0, 0.2, -1.0, 1.0)
@@ -393,3 +394,21 @@ def test_the_false_share_of_a_campaign_of_stopping_planners_is_at_most_alpha(sha
         uncovered.append(sum(missed) / max(1, verdicts[0].k_star))
     assert np.mean(uncovered) <= alpha + 3 * np.std(uncovered) / np.sqrt(campaigns)
     assert np.mean(shares) <= alpha + 3 * np.std(shares) / np.sqrt(campaigns)
+
+
+def test_what_a_claim_brings_to_its_campaign_is_what_the_campaign_is_judged_by():
+    rng = np.random.default_rng(5)
+    cases = [
+        (Claim("bounded_mean", "less", 0.0, 0.1, -1, 1, invalid_if=0.05), None),
+        (Claim("sign", "two_sided", 0.0, 0.2, -1, 1), None),
+        (Claim("sharp", "greater", 0.0, 0.0, -math.inf, math.inf), None),
+        (Claim("sharp", "greater", 0.0, 0.0, -math.inf, math.inf), "chain"),
+    ]
+    for claim, invalid in cases:
+        for n, n_failed in ((0, 0), (30, 0), (30, 1), (30, 6)):
+            values, failed = rng.uniform(-0.5, 0.9, n), np.arange(n) < n_failed
+            [verdict] = judge_campaign([claim], [values], [failed], [0.5], [True], [invalid], 0.05)
+            wanted = -math.inf if verdict.log_e is None else verdict.log_e
+            assert campaign_log_e(claim, values, failed, invalid) == wanted, (claim, invalid, n_failed)
+    outside = [0.2, 7.0]
+    assert campaign_log_e(cases[0][0], outside, [False, False]) == -math.inf
