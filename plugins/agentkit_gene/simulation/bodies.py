@@ -79,7 +79,8 @@ def run_screen(params: ScreenParams, units: Sequence[Unit], ctx: Context) -> Mea
         for name, log in logs.items():
             deltas[name] = deltas.get(name, 0.0) + (log - logs[BASELINE]) / len(units)
     measured = _measurements(table, conditions, units, ctx)
-    _store_screen(measured, deltas, conditions, model, experiment, ctx)
+    if ctx.conditions is None:  # not for each of the many jobs that test a claim
+        _store_screen(measured, deltas, conditions, model, experiment, ctx)
     gallery.store_cells(ctx, target, params)
     return measured
 
@@ -247,7 +248,13 @@ class _Gallery:
             self._views.append((name, view))
 
     def store(self, ctx: Context, target: NetworkTarget, params: PerturbParams) -> None:
-        """Violins of the readout, changes of the genes that moved most, and what `save` asks for."""
+        """Violins of the readout, changes of the genes that moved most, and what `save` asks for.
+
+        A job that was asked for some conditions only (one of many that test a claim) leaves no pictures.
+        """
+        self.store_cells(ctx, target, params)
+        if ctx.conditions is not None:
+            return
         network = self._experiment.model.network
         base = self._deltas.pop(BASELINE)
         shown = {n: d - base for n, d in self._deltas.items()}
@@ -277,7 +284,6 @@ class _Gallery:
                     "gene": np.array(network.names),
                 },
             )
-        self.store_cells(ctx, target, params)
 
     def store_cells(self, ctx: Context, target: NetworkTarget, params: SimulationParams) -> None:
         """Every cell of the first unit, when asked for."""
@@ -331,11 +337,15 @@ def _store_screen(
         rows.append(row)
     ctx.artifact("ranking.csv", rows)
     kept = list(_columns_kept(model, experiment))
-    shown = [n for n in ranked if n in deltas][:60]
-    top = _top_genes([deltas[n] for n in shown])
-    matrix = np.array([deltas[n][top] for n in shown])
-    labels = [model.network.names[kept[g]] for g in top]
-    ctx.artifact("deltas.png", drawing.heat_map(matrix, shown, labels, "change of mean log(1+x)"))
+    read = [kept.index(g) for g in experiment.read]
+    shown = [n for n in ranked if n in deltas and np.any(deltas[n])][:60]
+    if shown:
+        top = np.union1d(_top_genes([deltas[n] for n in shown]), read).astype(int)
+        shown = [n for n in shown if np.any(deltas[n][top])]
+        matrix = np.array([deltas[n][top] for n in shown])
+        labels = [model.network.names[kept[g]] for g in top]
+        title = "change of mean log(1+x)"
+        ctx.artifact("deltas.png", drawing.heat_map(matrix, shown, labels, title))
     if conditions.singles:
         _store_epistasis(measured, conditions, ctx)
 

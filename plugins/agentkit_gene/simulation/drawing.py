@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agentkit_gene.simulation.network import Network
     from agentkit_gene.simulation.program import Floats
 
-INK, GREY, WARM, COOL = "#222222", "#9a9a9a", "#b2182b", "#2166ac"
+INK, GREY, WARM, COOL, ACTIVATES = "#222222", "#9a9a9a", "#b2182b", "#2166ac", "#3a7d44"
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -38,7 +38,15 @@ def violins(cells: Mapping[str, np.ndarray], label: str) -> Figure:
             parts: Any = axes.violinplot([values], positions=[i], widths=0.8, showextrema=False)
             parts["bodies"][0].set(facecolor=colour, alpha=0.6, edgecolor=INK, linewidth=0.5)
         axes.plot([i - 0.3, i + 0.3], [values.mean()] * 2, color=INK, linewidth=1.6)
-        axes.annotate(f"{values.mean():.3g}", (i + 0.32, values.mean()), fontsize=8, va="center")
+        axes.annotate(
+            f"{values.mean():.3g}",
+            (i, values.max()),
+            (0, 3),
+            textcoords="offset points",
+            fontsize=8,
+            ha="center",
+            va="bottom",
+        )
     axes.set_xticks(
         range(len(names)),
         names,
@@ -46,7 +54,8 @@ def violins(cells: Mapping[str, np.ndarray], label: str) -> Figure:
         ha="right" if len(names) > 3 else "center",
         fontsize=9,
     )
-    axes.set_xlim(-0.7, len(names) - 0.1)
+    axes.set_xlim(-0.7, len(names) - 0.3)
+    axes.set_title("bar and number: mean", fontsize=8, loc="left", color="#555555")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.set_ylabel(label)
     axes.spines[["top", "right"]].set_visible(False)
@@ -98,51 +107,87 @@ def calibration(truth: Floats, predicted: Mapping[str, Floats]) -> Figure:
 
 
 def network(net: Network, effect: Floats, title: str) -> Figure:
-    """Genes in layers from masters to leaves, coloured by effect; arrows activate, bars repress."""
-    places = _layered(net)
-    width = max(
-        len([1 for _, y in places.values() if y == level]) for level in {y for _, y in places.values()}
-    )
-    depth = 1 + max(y for _, y in places.values())
-    figure = _figure(max(4.5, 1.1 * width + 1), max(3.2, 1.25 * depth + 0.6))
+    """Genes in layers from masters to leaves (on a circle where cycles make layers pointless), coloured by effect.
+
+    Green arrows activate, red bars repress.
+    """
+    places = _places(net)
+    xs, ys = ([xy[i] for xy in places.values()] for i in (0, 1))
+    width, depth = max(xs) - min(xs) + 1, max(ys) - min(ys) + 1
+    figure = _figure(max(4.5, 1.1 * width + 1.4), max(3.2, 1.25 * depth + 0.8))
     axes = figure.add_subplot()
     limit = float(np.max(np.abs(effect))) or 1.0
     for regulator, target, sign in net.edges:
-        _edge(axes, places[regulator], places[target], sign)
-    xy = np.array([(x, -y) for x, y in (places[n] for n in net.names)])
+        if regulator == target:
+            _self_loop(axes, places[regulator], sign)
+        else:
+            _edge(axes, places[regulator], places[target], sign)
+    xy = np.array([places[n] for n in net.names])
     dots = axes.scatter(
         xy[:, 0], xy[:, 1], s=620, c=effect, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors=INK, zorder=3
     )
     for name, (x, y) in places.items():
         strong = abs(effect[net.index[name]]) > 0.6 * limit
+        size = 8 if len(name) < 5 else 6
         axes.text(
-            x, -y, name, ha="center", va="center", fontsize=8, color="white" if strong else INK, zorder=4
+            x, y, name, ha="center", va="center", fontsize=size, color="white" if strong else INK, zorder=4
         )
     figure.colorbar(dots, ax=axes, label="change of mean log(1+x)", fraction=0.05, pad=0.02)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(f"{title}\ngreen arrows activate, red bars repress", fontsize=9)
     axes.margins(0.15)
     axes.set_axis_off()
     return figure
 
 
-def _edge(axes: Any, start: tuple[float, int], end: tuple[float, int], sign: int) -> None:
-    colour = {1: "#3a7d44", -1: WARM}.get(sign, GREY)
-    style = {1: "-|>", -1: "|-|,widthA=0,widthB=0.55"}.get(sign, "->")
-    x0, y0, x1, y1 = start[0], float(-start[1]), end[0], float(-end[1])
-    curve = "arc3,rad=0.18"
-    if start == end:  # a self-loop leaves and enters on the right
-        x0, y0, x1, y1, curve = x0 + 0.12, y0 + 0.1, x1 + 0.12, y1 - 0.1, "arc3,rad=-1.6"
-    arrow = {
-        "arrowstyle": style,
-        "color": colour,
+def _arrow(sign: int, curve: str, shrink: float) -> dict[str, Any]:
+    return {
+        "arrowstyle": {1: "-|>", -1: "|-|,widthA=0,widthB=0.55"}.get(sign, "->"),
+        "color": {1: ACTIVATES, -1: WARM}.get(sign, GREY),
         "linewidth": 1.2,
-        "shrinkA": 13,
-        "shrinkB": 13,
+        "shrinkA": shrink,
+        "shrinkB": shrink,
         "connectionstyle": curve,
     }
-    if start == end:
-        arrow |= {"shrinkA": 4, "shrinkB": 4}
-    axes.annotate("", (x1, y1), (x0, y0), arrowprops=arrow, zorder=2)
+
+
+def _edge(axes: Any, start: tuple[float, float], end: tuple[float, float], sign: int) -> None:
+    """A curve that bends the more the farther it goes, so that it passes beside the genes between."""
+    layers = abs(start[1] - end[1])
+    bend = 0.14 + 0.06 * min(3.0, max(0.0, layers - 1))
+    if layers > 1 and end[0] > start[0]:  # outwards, also to the right
+        bend = -bend - 0.1
+    axes.annotate("", end, start, arrowprops=_arrow(sign, f"arc3,rad={bend:.2f}", 14), zorder=2)
+
+
+def _self_loop(axes: Any, place: tuple[float, float], sign: int) -> None:
+    """A loop at the right of a gene, in points, so that it touches the gene whatever the scale."""
+    from matplotlib.transforms import Affine2D, ScaledTranslation
+
+    points = Affine2D().scale(1 / 72) + axes.figure.dpi_scale_trans
+    at = points + ScaledTranslation(*place, axes.transData)
+    axes.annotate(
+        "",
+        (12, -7),
+        (12, 7),
+        xycoords=at,
+        textcoords=at,
+        arrowprops=_arrow(sign, "arc3,rad=-1.7", 0),
+        zorder=2,
+        annotation_clip=False,
+    )
+
+
+def _places(net: Network) -> dict[str, tuple[float, float]]:
+    """(x, y) of every gene, y falling from masters to leaves."""
+    layers = _layered(net)
+    depth = 1 + max(y for _, y in layers.values())
+    width = len(net.names) / depth
+    if depth > 4 and depth > 2 * width:
+        n = len(net.names)
+        radius = max(1.5, 0.2 * n)
+        turns = {name: np.pi / 2 - 2 * np.pi * i / n for i, name in enumerate(net.names)}
+        return {k: (float(radius * np.cos(a)), float(radius * np.sin(a))) for k, a in turns.items()}
+    return {name: (x, -float(y)) for name, (x, y) in layers.items()}
 
 
 def _layered(net: Network) -> dict[str, tuple[float, int]]:

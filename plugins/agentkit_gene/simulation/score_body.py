@@ -62,11 +62,12 @@ def run_score(params: ScoreParams, units: Sequence[Unit], ctx: Context) -> Measu
         for condition, scores in values.items():
             for metric, value in scores.items():
                 builder.add(unit, condition, metric, value)
-        if i == 0:
+        if i == 0 and ctx.conditions is None:  # not for each of the many jobs that test a claim
             tables = _rows(panel, split, deltas, params)
             _pictures(panel.truth(split.test), deltas, ctx)
         ctx.progress(i + 1, len(units))
-    ctx.artifact("perturbations.csv", tables)
+    if tables:
+        ctx.artifact("perturbations.csv", tables)
     return builder.build()
 
 
