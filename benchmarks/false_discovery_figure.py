@@ -56,8 +56,8 @@ def picture(cells: Cells, alpha: float) -> Figure:
     figure.legend(
         known.values(), known.keys(), loc="outside lower center", ncols=2, frameon=False, handletextpad=0.3
     )
-    figure.supxlabel(
-        "false discovery rate (mean over campaigns; line: what is promised)", fontsize=9, color=INK
+    panels[len(panels) // 2].set_xlabel(
+        "false discovery rate, mean over campaigns (dashed: the level promised)"
     )
     return figure
 
