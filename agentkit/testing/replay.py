@@ -76,7 +76,11 @@ class _Record:
         self.session = session
         self.turns = [t for t in session.turns() if t.tip is not None]
         self.tools: list[dict[str, Any]] = session.content(session.tools_sha256)
-        self.chains = [session.chain(t.request_tip) for t in self.turns]
+        self._whole = session.chain(session.tip())
+        self._place = {hash: i for i, (hash, _) in enumerate(self._whole)}
+        self._restored: dict[str, BaseMessage] = {}
+        self._calls = session.calls()
+        self.chains = [self._chain(t.request_tip) for t in self.turns]
         self.system = str(self.chains[0][0][1].parts["content"]) if self.chains else ""
         self.answers = {
             c["call_id"]: c["answer"]
@@ -89,25 +93,43 @@ class _Record:
     def answer(self, request: dict[str, Any]) -> Reply:
         turn, chain = self.turns[self._served], self.chains[self._served]
         self._served += 1
-        first = next(iter(_differences(turn, request, chain, self.tools)), "")
+        first = next(iter(_differences(turn, request, chain, self.said(chain), self.tools)), "")
         self.difference = first
         if first:
             raise ReplayError(first)
         message = self._message(turn)
         return _reply(message, turn)
 
+    def _chain(self, tip: str | None) -> Sequence[tuple[str, Message]]:
+        """Messages up to a tip: a part of the whole conversation, unless it was left aside (a reminder, a repeat)."""
+        if tip in self._place:
+            return self._whole[: self._place[tip] + 1]
+        return self.session.chain(tip)
+
     def _message(self, turn: Turn) -> Message:
-        return self.session.chain(turn.tip)[-1][1]
+        return self._chain(turn.tip)[-1][1]
 
     def expected(self, turn: Turn) -> BaseMessage:
         return restored(self._message(turn))
+
+    def said(self, chain: Sequence[tuple[str, Message]]) -> list[BaseMessage]:
+        """A chain's messages without the system text, each made once."""
+        for hash, message in chain:
+            if hash not in self._restored:
+                self._restored[hash] = restored(message)
+        return [self._restored[hash] for hash, message in chain if message.role != "system"]
+
+    def edited(self, call_id: str) -> dict[str, Any] | None:
+        """The arguments that somebody wrote over a call's own."""
+        row = self._calls.get(call_id)
+        return None if row is None else row.edited
 
 
 def _next_request(
     recorded: _Record, number: int, messages: list[BaseMessage], said: AIMessage | None
 ) -> list[BaseMessage]:
     """What is sent next: the messages so far, answers to the calls just made, and what the user then said."""
-    chain = [restored(m) for _, m in recorded.chains[number] if m.role != "system"]
+    chain = recorded.said(recorded.chains[number])
     if said is None or not said.tool_calls:
         return chain if not _continues(chain, messages) else [*messages, *chain[len(messages) :]]
     answered = [_tool_answer(recorded, call, chain) for call in said.tool_calls]
@@ -128,9 +150,8 @@ def _tool_answer(recorded: _Record, call: Mapping[str, Any], chain: Sequence[Bas
     answer = recorded.answers.get(f"{recorded.session.id}/{call['id']}")
     if answer is None or told.status == "error":
         return told
-    row = recorded.session.calls().get(str(call["id"]))
-    if row is not None and row.edited is not None:
-        answer = {**answer, "edited_by_user": row.edited}
+    if (edited := recorded.edited(str(call["id"]))) is not None:
+        answer = {**answer, "edited_by_user": edited}
     return ToolMessage(json.dumps(answer, sort_keys=True), tool_call_id=call["id"], name=call["name"])
 
 
@@ -149,6 +170,7 @@ def _differences(
     turn: Turn,
     request: Mapping[str, Any],
     chain: Sequence[tuple[str, Message]],
+    said: Sequence[BaseMessage],
     tools: Sequence[Mapping[str, Any]],
 ) -> Iterator[str]:
     place = f"turn {turn.ordinal}"
@@ -156,7 +178,7 @@ def _differences(
     system = plain_text(request.get("system") or "")
     if system != (wanted := str(chain[0][1].parts["content"])):
         yield _difference(place, "system", wanted, system)
-    recorded = _merged([restored(m) for _, m in chain if m.role != "system"])
+    recorded = _merged(said)
     for i, (a, b) in enumerate(zip(recorded, sent, strict=False)):
         for path, then, now in _message_differences(a, b):
             yield _difference(place, f"messages[{i}].{path}", then, now)
