@@ -123,7 +123,8 @@ def talk(campaign: Campaign) -> None:
     asked = Message("human", {"content": "go"}, {})
     first = asked.hash_after(None)
     turn = session.begin_turn([(first, asked)], "offline")
-    session.end_turn(turn, first, TurnEnd(Message("ai", {"content": "done"}, {})), [("tokens", 3, "offline")])
+    answer = Message("ai", {"content": "", "tool_calls": [{"name": "status", "args": {}, "id": "c1"}]}, {})
+    session.end_turn(turn, first, TurnEnd(answer), [("tokens", 3, "offline")])
     session.end_call(session.begin_call("c1", "status", {}, "ab", turn=turn), "ok", "cd")
 
 
