@@ -8,6 +8,8 @@ that costs H·L(L+1)/2 block passes of B rows instead of H·L·L: a ratio of 2L/
 from __future__ import annotations
 
 import inspect
+import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,10 +44,14 @@ class RowPlan:
         n_items: rows of the untouched batch, B.
         starts: first row of each condition.
         total: rows after the last block that appends.
+        tile: most rows that a block works on at once, a multiple of B; None for all.
+        now: first row and number of rows that the running block works on.
     """
 
-    def __init__(self, n_items: int, first_block: Sequence[int]) -> None:
+    def __init__(self, n_items: int, first_block: Sequence[int], tile: int | None = None) -> None:
         self.n_items = n_items
+        self.tile = tile
+        self.now = (0, n_items)
         order = sorted(range(len(first_block)), key=lambda c: first_block[c])
         self.starts = [0] * len(first_block)
         self._rows_at: dict[int, int] = {}
@@ -63,6 +69,14 @@ class RowPlan:
         """Rows of one condition."""
         return slice(self.starts[condition], self.starts[condition] + self.n_items)
 
+    def tiles(self, n_rows: int) -> list[tuple[int, int]]:
+        """Start and stop of even runs of whole copies of the batch, none longer than `tile`."""
+        copies = n_rows // self.n_items
+        most = copies if self.tile is None else max(1, self.tile // self.n_items)
+        parts = -(-copies // most)
+        edges = [round(i * copies / parts) * self.n_items for i in range(parts + 1)]
+        return list(itertools.pairwise(edges))
+
     def items(self, n_rows: int, device: Any) -> Tensor:
         """Which item each of the first `n_rows` rows is a copy of, int64 [n_rows]."""
         return torch.arange(n_rows, device=device) % self.n_items
@@ -75,7 +89,69 @@ def spawn_hooks(model: nn.Module, blocks: Sequence[str], plan: RowPlan) -> list[
         block = model.get_submodule(path)
         hook = _BlockHook(block, plan.rows_after(number - 1), plan.rows_after(number), plan)
         undo.append(block.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        own = block.__dict__.get("forward")
+        block.__dict__["forward"] = _Tiled(block.forward, hook, plan)
+        undo.append(partial(_give_back, block, own))
     return undo
+
+
+def _give_back(block: nn.Module, own: Callable[..., Any] | None) -> None:
+    """Take the stand-in away; a forward that a tool had put on the instance comes back."""
+    del block.__dict__["forward"]
+    if own is not None:
+        block.__dict__["forward"] = own
+
+
+class _Tiled:
+    """Stands in for one block's forward: the same calls on runs of the rows, which then stay in the CPU's cache.
+
+    A block that is handed anything that remembers (a key-value cache) gets all rows in one call, as ever.
+    """
+
+    def __init__(self, forward: Callable[..., Any], hook: _BlockHook, plan: RowPlan) -> None:
+        self.forward, self.hook, self.plan = forward, hook, plan
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        rows = self.hook.rows_out
+        tiles = self.plan.tiles(rows) if self._may_be_cut(args, kwargs) else [(0, rows)]
+        parts = []
+        for start, stop in tiles:
+            self.plan.now = (start, stop - start)
+            if len(tiles) == 1:
+                return self.forward(*args, **kwargs)
+            cut = [
+                self._cut(n, a, i, start, stop)
+                for i, (n, a) in enumerate(zip(self.hook.names, args, strict=False))
+            ]
+            named = {
+                n: self._cut(n, a, 0 if n in self.hook.names[:1] else 1, start, stop)
+                for n, a in kwargs.items()
+            }
+            parts.append(self.forward(*cut, **named))
+        return _joined(parts)
+
+    def _may_be_cut(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        plain = (torch.Tensor, bool, int, float, str, type(None))
+        flat = [v for a in (*args, *kwargs.values()) for v in (a if isinstance(a, tuple | list) else (a,))]
+        return all(isinstance(v, plain) for v in flat)
+
+    def _cut(self, name: str, value: Any, place: int, start: int, stop: int) -> Any:
+        if isinstance(value, tuple | list):
+            return type(value)(self._cut(name, v, place, start, stop) for v in value)
+        per_row = (name in CARRIED and place == 0) or name in PER_ROW
+        if not per_row or not isinstance(value, torch.Tensor) or value.dim() == 0 or value.shape[0] == 1:
+            return value
+        return value[start:stop]
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Outputs of a block's tiles as one."""
+    first = parts[0]
+    if isinstance(first, torch.Tensor):
+        return torch.cat(parts)
+    if isinstance(first, tuple | list):
+        return type(first)(_joined(list(each)) for each in zip(*parts, strict=True))
+    return first
 
 
 class _BlockHook:

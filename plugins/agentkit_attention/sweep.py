@@ -32,6 +32,9 @@ SELF_CHECK = 1e-5
 BLOCK = 1 << 20
 """Numbers of head output that an edit works on at once."""
 
+TILE_BYTES, WIDENING, FEWEST_TOKENS = 6 << 20, 4, 256
+"""Size of the widest activations of a tile, how much wider they are than hidden states, and its fewest tokens."""
+
 NEEDS_ITEMS = ("resample", "noise")
 """Techniques that must know which item a row belongs to."""
 
@@ -220,17 +223,17 @@ class _Job:
         return min(blocks.index(h.site.block) for h in condition.heads)
 
     def _plain(self, condition: Condition) -> Tensor:
-        output = self._pass(whole_batch(condition, self.n_items), {})
+        output = self._pass(whole_batch(condition, self.n_items), None)
         return self.collect(output, torch.arange(self.n_items))
 
     def _spawned(self, conditions: list[Condition]) -> Tensor:
         blocks = self._blocks()
-        plan = RowPlan(self.n_items, [self._first_block(c, blocks) for c in conditions])
+        plan = RowPlan(self.n_items, [self._first_block(c, blocks) for c in conditions], self._tile())
         edits = [Edit(c, h, plan.starts[i], self.n_items) for i, c in enumerate(conditions) for h in c.heads]
         with contextlib.ExitStack() as cleanup:
             for undo in spawn_hooks(self.sweep.model, blocks, plan):
                 cleanup.callback(undo)
-            output = self._pass(edits, {b: plan.rows_after(i) for i, b in enumerate(blocks)})
+            output = self._pass(edits, plan)
         values = self.collect(output, plan.items(plan.total, "cpu"))
         if values.shape[0] != plan.total:
             raise CannotSpawnError(
@@ -241,19 +244,33 @@ class _Job:
         values[: self.n_items] = self.baseline
         return values.view(1 + len(conditions), self.n_items, *values.shape[1:])
 
-    def _pass(self, edits: Sequence[Edit], rows_in_block: Mapping[str, int]) -> Any:
+    def _tile(self) -> int | None:
+        """Rows whose widest activations stay in a CPU's cache; a function of shapes only."""
+        if self.donors.device.type != "cpu" or self.baseline.device.type != "cpu":
+            return None
+        sites = self.sweep.table.sites
+        width = max(s.heads * s.head_dim for s in sites)
+        tokens = max(FEWEST_TOKENS, TILE_BYTES // (4 * WIDENING * width))
+        return max(1, tokens // _tokens(self.inputs, sites))
+
+    def _pass(self, edits: Sequence[Edit], plan: RowPlan | None) -> Any:
         """One forward pass under edits, checking the rows that each edited call sees."""
 
-        def fit(edit: Edit, call: AttentionCall) -> Edit:
+        def fit(edit: Edit, call: AttentionCall) -> Edit | None:
             rows = call.out.shape[0]
-            if rows_in_block and rows != rows_in_block[edit.head.site.block]:
+            if plan is None:
+                return edit if rows == self.n_items else _on_all_rows(edit, call)
+            start, expected = plan.now
+            if rows != expected:
                 raise CannotSpawnError(f"{call.site.module} sees {rows} rows")
-            return edit if rows_in_block or rows == self.n_items else _on_all_rows(edit, call)
+            inside = start <= edit.start < start + rows
+            return replace(edit, start=edit.start - start) if inside else None
 
         model = self.sweep.model
         output = edited_pass(
-            model, self.sweep.table, edits, lambda: model(**self.inputs), self.state, self.donors, fit
-        )
+            model, self.sweep.table, edits, lambda: model(**self.inputs), self.state, self.donors, fit,
+            tiled=plan is not None,
+        )  # fmt: skip
         self.sweep.trace.hits.update({e.head.site.address for e in edits})
         return output
 
@@ -270,7 +287,9 @@ def edited_pass(
     forward: Callable[[], Any],
     state: EditState,
     donors: Tensor,
-    fit: Callable[[Edit, AttentionCall], Edit] | None = None,
+    fit: Callable[[Edit, AttentionCall], Edit | None] | None = None,
+    *,
+    tiled: bool = False,
 ) -> Any:
     """What `forward` returns while edits are made; every edited site must be hit.
 
@@ -281,7 +300,8 @@ def edited_pass(
         forward: runs the model.
         state: what the techniques need to know.
         donors: for `resample`, another item for each item, int64 [n_items].
-        fit: adapts an edit to the call it meets, or refuses.
+        fit: adapts an edit to the call it meets, drops it (None), or refuses.
+        tiled: every call of a site counts as its first one.
 
     Raises:
         SiteNotHitError: an edited site was never computed.
@@ -296,10 +316,14 @@ def edited_pass(
     skipped: set[str] = set()
 
     def handle(call: AttentionCall) -> Tensor | None:
+        if tiled:
+            call.site = SiteKey(call.site.module)
         if call.site not in by_site:
             return None
         hit.add(call.site)
-        mine = [fit(e, call) for e in by_site[call.site]] if fit else by_site[call.site]
+        mine = [e for e in (fit(e, call) if fit else e for e in by_site[call.site]) if e is not None]
+        if not mine:
+            return None
         own = call.engine != "projection" and not torch.is_grad_enabled()
         return apply_edits(call, mine, state, donors, in_place=own)
 

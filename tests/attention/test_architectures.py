@@ -10,6 +10,7 @@ from agentkit_attention.calls import SiteKey
 from agentkit_attention.errors import UnsupportedAttentionError
 from agentkit_attention.intercept import watching
 from agentkit_attention.sites import find_sites
+from agentkit_attention.spawn import RowPlan
 from agentkit_attention.sweep import Condition, HeadSweep
 from tests.attention import zoo
 from tests.attention.naive import hook_count, weights_sha256
@@ -288,3 +289,42 @@ def test_windows_of_an_image_are_all_edited_and_items_cannot_be_told_apart():
         inputs, 3, [Condition("c", first, "ablate", 1.0)], lambda out, rows: zoo.output_tensor(out)
     )
     assert ((edited[1] - edited[0]).flatten(1).abs().amax(1) > 1e-6).all()
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "modernbert", "vit", "gptj"])
+@pytest.mark.parametrize("technique", ["ablate", "resample"])
+def test_rows_worked_on_in_tiles_give_the_same_values(monkeypatch, name, technique):
+    from agentkit_attention import sweep as engine
+
+    model, inputs = zoo.tiny(name)
+    table, hooks = find_sites(model, lambda: model(**inputs)), hook_count(model)
+    plain, _ = swept(model, table, inputs, technique, 1.0, engine="loop")
+    monkeypatch.setattr(engine, "TILE_BYTES", 1)
+    monkeypatch.setattr(engine, "FEWEST_TOKENS", 1)
+    tiled, trace = swept(model, table, inputs, technique, 1.0, engine="spawn")
+    assert trace.engine == {"spawn": 1}
+    assert (tiled - plain).abs().max() <= 1e-6 * plain.abs().max()
+    assert hook_count(model) == hooks
+    assert not any("forward" in m.__dict__ for m in model.modules())
+
+
+def test_tiles_are_even_and_hold_whole_copies_of_the_batch():
+    plan = RowPlan(3, [0, 0, 0, 1, 1, 1], tile=10)
+    assert plan.tiles(21) == [(0, 6), (6, 15), (15, 21)]
+    assert plan.tiles(3) == [(0, 3)]
+    assert RowPlan(3, [0]).tiles(6) == [(0, 6)]
+    assert RowPlan(12, [0], tile=5).tiles(24) == [(0, 12), (12, 24)]
+
+
+def test_a_cache_is_never_cut_into_tiles(monkeypatch):
+    """A key-value cache remembers earlier calls of its layer: the second tile would attend to the first one's keys."""
+    from agentkit_attention import sweep as engine
+
+    model, inputs = zoo.tiny("llama")
+    model.config.use_cache = True
+    table = find_sites(model, lambda: model(**inputs))
+    plain, _ = swept(model, table, inputs, "ablate", 1.0, engine="loop")
+    monkeypatch.setattr(engine, "TILE_BYTES", 1)
+    monkeypatch.setattr(engine, "FEWEST_TOKENS", 1)
+    tiled, _ = swept(model, table, inputs, "ablate", 1.0)
+    assert (tiled - plain).abs().max() <= 1e-6 * plain.abs().max()
