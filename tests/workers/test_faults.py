@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 
@@ -66,3 +67,54 @@ def test_ten_faults_leave_typed_outcomes_a_living_pool_and_no_process(two, run_a
         time.sleep(0.05)
     noted = [int(f.read_text().split()[0]) for f in tmp_path.iterdir() if f.suffix == ""]
     assert not [p.pid for p in watch.processes(max_age_s=0) if p.pid in noted and not p.zombie]
+
+
+PLUGINS_GONE_WRONG = {
+    "stubborn": ("timeout", r"ran past its time-out"),
+    "fork_many": ("failed", r"started \d+ processes; at most 64 are allowed"),
+    "eat_memory": ("oom", r"MiB held, resources\.memory allows"),
+    "big_flood": ("failed", r"SystemExit|RuntimeError"),
+    "exit": ("failed", r"the tool called exit\(3\)"),
+    "nan": ("bad_value", r"(?i)nan"),
+}
+"""Hanging, forking, memory-eating, stdout-flooding, exit()-calling and NaN-returning: status and what the row says."""
+
+
+@pytest.mark.parametrize("how", PLUGINS_GONE_WRONG)
+def test_ten_units_of_a_broken_plugin_are_ten_typed_rows_and_leave_no_process(tmp_path, how):
+    import agentkit
+    from agentkit.errors import ToolError
+
+    status, said = PLUGINS_GONE_WRONG[how]
+    workers = {"backend": "local", "count": 2, "timeout_s": 0.5 if how == "stubborn" else 30.0}
+    marks = set()
+
+    def note(event):
+        if event.kind == "started":
+            marks.add(_mark(event.data["pid"]))
+
+    with agentkit.lab(
+        tmp_path / "lab.db", workers=workers, modules=["tools_for_tests"], on_event=note
+    ) as lab:
+        campaign = lab.campaign("broken", seed=1)
+        with pytest.raises(ToolError, match="10 of 10 units"):
+            lab.explore("misbehave", units=TIMES, campaign=campaign, how=how)
+        (run,) = campaign.runs()
+        assert run.outcomes() == dict.fromkeys(range(TIMES), status)
+        assert all(re.search(said, text) for text in run.failures().values()), run.failures()
+        lab.explore("doses", units=4, campaign=campaign)
+        lab.ledger.verify()
+    give_up = time.monotonic() + 10
+    assert marks - {b""}
+    while left := [p for p in watch.processes(max_age_s=0) if not p.zombie and _mark(p.pid) in marks - {b""}]:
+        assert time.monotonic() < give_up, left
+        time.sleep(0.05)
+
+
+def _mark(pid):
+    """The word that a worker's child and all it starts carry in their environment, also after `setsid`."""
+    try:
+        found = (watch.PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return b""
+    return next((entry for entry in found if entry.startswith(b"AGENTKIT_WORKER=")), b"")

@@ -182,6 +182,12 @@ def _flood(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
     return _table(units)
 
 
+def _big_flood(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
+    """Prints 10 MB and then fails: the row must still say why."""
+    _flood(params, units, ctx)
+    raise RuntimeError("nothing but noise")
+
+
 def _speak(params: Behave, units: Sequence[Unit], ctx: Context) -> Any:
     print("hello from the tool")
     print("and a warning", file=sys.stderr)
@@ -266,6 +272,7 @@ _FAULTS = {
         "_eat_memory",
         "_memory_error",
         "_flood",
+        "_big_flood",
         "_speak",
         "_exit",
         "_exit_hard",
