@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from agentkit import Unit
 from agentkit.errors import ParamError
@@ -157,7 +158,7 @@ class ClosedLoop:
         """
         if len(self.asked) < self.round:
             view = self.view(proposal)
-            self._take(view, self.picker.propose([view])[0])
+            self._take(view, rankings(self.picker, [view])[0])
         return self.asked[self.round - 1].genes
 
     def tell(self, answers: Answers) -> None:
@@ -276,11 +277,17 @@ def advance(loops: Sequence[ClosedLoop], proposals: Sequence[Proposal | None] | 
         by_picker.setdefault(id(loop.picker), []).append((loop, hint))
     for group in by_picker.values():
         views = [loop.view(hint) for loop, hint in group]
-        for (loop, _), view, ranking in zip(group, views, group[0][0].picker.propose(views), strict=True):
+        for (loop, _), view, ranking in zip(group, views, rankings(group[0][0].picker, views), strict=True):
             loop._take(view, ranking)
     for loop in loops:
         if loop.screen is not None and not loop.done:
             loop.tell(loop.screen.answer(loop.ask()))
+
+
+def rankings(picker: Picker, views: Sequence[View]) -> list[Ranking]:
+    """The picker's rankings, computed on one thread: sums in another order would be other bits."""
+    with threadpool_limits(limits=1):
+        return picker.propose(views)
 
 
 def start_loops(

@@ -85,7 +85,7 @@ def _hit_share(forest: Any, x: NDArray[np.float32]) -> Floats:
 
 def linear(x: NDArray[np.float32], rows: NDArray[np.int64], labels: NDArray[np.bool_]) -> Floats:
     """(genes,) log odds of a balanced logistic regression; labels must hold both kinds."""
-    model = sklearn_linear().LogisticRegression(C=LINEAR_PENALTY, class_weight="balanced", max_iter=200)
+    model = sklearn_linear().LogisticRegression(C=LINEAR_PENALTY, class_weight="balanced", max_iter=1000)
     model.fit(x[rows], labels)
     return np.asarray(model.decision_function(x), dtype=np.float64)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -169,14 +169,6 @@ class Screen:
         order = np.argsort(keyed_uniforms(self.library.symbols, unit.seed, "permuted"), kind="stable")
         hits = None if self._hits is None else self._hits[order]
         return Screen(self.library, self._scores[order], hits)
-
-    def with_task(self, task: str) -> Screen:
-        """The same screen with another goal in words."""
-        return replace(self, library=replace(self.library, task=task))
-
-    def with_noise(self, noise: NDArray[np.float64]) -> Screen:
-        """The same hits, with `noise` added to the scores that are answered."""
-        return replace(self, _scores=self._scores + noise)
 
     def true_hits(self) -> NDArray[np.bool_]:
         """The hit flags of the whole library; for judging a finished loop, never handed to a picker."""

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -256,8 +255,3 @@ def _merged(
         name: (float(scores[lines].mean()), hits is not None and bool(hits[lines].any()))
         for name, lines in rows.items()
     }, notes
-
-
-def without_answers(screen: Screen) -> Library:
-    """The public half of a screen, as a lab would have it before the first batch."""
-    return replace(screen.library)
