@@ -38,6 +38,30 @@ def effects(model: Model, plan: Plan, names: list[str], units: int) -> tuple[np.
     return found, time.process_time() - began
 
 
+def level_limit(model: Model, names: list[str], cells: int = 256) -> tuple[float, float]:
+    """How much smaller the variance of a cell's difference in `leap` is than with own noise, and how much it could be.
+
+    Counts differ by whole molecules that are made and lost one by one, so their difference varies at least about as
+    much as its mean (a Poisson number of molecules); no coupling that keeps both counts exact step by step does better.
+    """
+    plan = Plan("leap", 0.2, 18.75, cells, (0,))
+    runs = Experiment(model, plan, parse_all(names), [0], model.thresholds(), everything=True).run(
+        7, distances=False
+    )
+    reader, _, _ = next(runs)
+    own = common = limit = 0.0
+    for name, (_, _, view) in zip(names, runs, strict=True):
+        out_of_reach = set(model.network.names) - set(model.network.descendants([name[3:]])) | {name[3:]}
+        for gene, level in zip(view.genes, view.level[:, 0].astype(float), strict=True):
+            if model.network.names[gene] in out_of_reach:
+                continue
+            base = reader.baseline[gene, 0].astype(float)
+            own += base.var() + level.var()
+            common += (level - base).var()
+            limit += abs((level - base).mean())
+    return own / common, own / limit
+
+
 def main() -> None:
     """Print variance ratios (mean and median over reached genes) and the ratio of CPU times."""
     parser = argparse.ArgumentParser()
@@ -73,6 +97,9 @@ def main() -> None:
     print(
         f"leap against cle for the same simulated time: own noise {ratios[0]:.2f} x, common noise {ratios[1]:.2f} x cheaper"
     )
+
+    reached_ratio, most = level_limit(model, names)
+    print(f"leap, levels of single cells: {reached_ratio:.1f} x; whole molecules allow about {most:.1f} x")
 
 
 if __name__ == "__main__":
