@@ -50,10 +50,13 @@ def measure(params: Privacy, units: Sequence[Unit], ctx: Context, metrics: Seque
         for c, name in enumerate(conditions):
             sentences, replaced = hidden[name]
             values[:, u, c] = (*scores(clean, sentences, pool, every), replaced / total)
-        examples = examples or {
-            name: [{"before": text_of(a), "after": text_of(b)} for a, b in zip(clean, sentences, strict=True)]
-            for name, (sentences, _) in hidden.items()
-        }
+        if unit.index == 0:
+            examples = {
+                name: [
+                    {"before": text_of(a), "after": text_of(b)} for a, b in zip(clean, sentences, strict=True)
+                ]
+                for name, (sentences, _) in hidden.items()
+            }
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     draw(ctx, params, table, metrics, units)

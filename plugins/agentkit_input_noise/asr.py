@@ -68,7 +68,8 @@ def measure(
         for c, name in enumerate(conditions):
             values[:, u, c] = scores(heard[name])
             measured.setdefault(name, []).extend(h.snr for h in heard[name] if h.snr is not None)
-        shown = shown or {name: [_row(h) for h in of] for name, of in heard.items()}
+        if unit.index == 0:
+            shown = {name: [_row(h) for h in of] for name, of in heard.items()}
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     draw(ctx, params, table, metrics, units)

@@ -46,7 +46,7 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
         clean = outputs[BASELINE].argmax(dim=1).numpy()
         outputs[CHANCE] = outputs[BASELINE][torch.from_numpy(unit.rng("chance").permutation(len(images)))]
         sizes = {BASELINE: (0.0, 0.0), CHANCE: (0.0, 0.0)}
-        if u == 0:
+        if unit.index == 0:
             shown[BASELINE], shown_labels = picture_files.some(images, outputs[BASELINE]), labels.tolist()
         for eps in params.eps:
             if not any(ctx.wants(name_of(kind, eps)) for kind in kinds):
@@ -57,7 +57,7 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
                 name = name_of(kind, eps)
                 outputs[name] = classify.logits(classifier, moved, ctx.device, ctx.batch)
                 sizes[name] = measured_size(moved, images)
-                if u == 0:
+                if unit.index == 0:
                     shown[name] = picture_files.some(moved, outputs[name])
         for c, name in enumerate(conditions):
             values[:, u, c] = (*classify.scores(outputs[name], labels, clean), *sizes[name])

@@ -89,8 +89,11 @@ def write(ctx: Files, table: Measurements, units: Sequence[Unit], *sweeps: Sweep
 
 
 def write_examples(ctx: Context, examples: dict[str, list[dict[str, Any]]]) -> None:
-    """Store up to five before / after / prediction triples a condition as `examples.json`."""
-    if ctx.conditions is None:
+    """Store up to five before / after / prediction triples a condition as `examples.json`.
+
+    Kernels collect them from unit 0 alone, so that of a run spread over many jobs one job shows them.
+    """
+    if ctx.conditions is None and examples:
         ctx.artifact("examples.json", {name: rows[:EXAMPLES] for name, rows in examples.items()})
 
 

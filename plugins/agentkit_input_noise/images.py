@@ -48,7 +48,7 @@ def measure(
             if name != BASELINE:
                 outputs[name] = classify.logits(classifier, noisy, ctx.device, ctx.batch)
                 sizes[name] = measured_size(noisy, images)
-        if u == 0:
+        if unit.index == 0:
             shown = {name: picture_files.some(noisy, outputs[name]) for name, noisy in seen.items()}
             shown_labels = None if labels is None else labels.tolist()
         for c, name in enumerate(conditions):

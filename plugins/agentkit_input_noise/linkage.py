@@ -88,7 +88,8 @@ def measure(
         for u, question in enumerate(questions, start):
             landed = {c: land(question, c, clean, vectors, params.neighbours) for c in conditions}
             values[:, u] = np.array([landing.means(question.edit_rate[c]) for c, landing in landed.items()]).T
-            examples = examples or {c: shown(question, c, landing) for c, landing in landed.items()}
+            if units[u].index == 0:
+                examples = {c: shown(question, c, landing) for c, landing in landed.items()}
         ctx.progress(min(start + UNITS_AT_ONCE, len(units)), len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     draw(ctx, params, table, metrics, units)

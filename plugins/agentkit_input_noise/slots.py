@@ -61,7 +61,8 @@ def measure(
         for c, name in enumerate(conditions):
             gold = [[tag for _, tag in words] for words in variants[name].sentences]
             values[:, u, c] = (*score(gold, predicted[name], data.outside), variants[name].edit_rate)
-        examples = examples or shown(variants, predicted)
+        if unit.index == 0:
+            examples = shown(variants, predicted)
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     draw(ctx, params, table, metrics, units)
