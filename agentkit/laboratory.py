@@ -181,8 +181,8 @@ class Lab:
         steps: Sequence[Mapping[str, Any]] = (),
         budget: Budget | None = None,
         tools: Sequence[str] | None = None,
-    ) -> str:
-        """Let the planner work on a goal; returns its closing words. What it did is in the campaign.
+    ) -> Result:
+        """Let the planner work on a goal; returns its closing words (`text`) and the campaign's verdicts.
 
         The same goal in the same campaign goes on with its own session. `tools` are the only ones it may call.
         """
@@ -193,7 +193,8 @@ class Lab:
             budget=BudgetSection(**budget.model_dump()) if budget else BudgetSection(),
         )
         toolbox = self.toolbox(campaign, session=session, study=plan)
-        return self._plan(toolbox, goal, [dict(s) for s in steps], plan)
+        text = self._plan(toolbox, goal, [dict(s) for s in steps], plan)
+        return self.result(campaign, text=text, goal=goal)
 
     # ---- the same for callers with an event loop: done in one thread, one after the other; a caller that is
     # cancelled ends the jobs that run for it
@@ -210,7 +211,7 @@ class Lab:
         """`confirm`, awaited."""
         return await self._off_loop.run(partial(self.confirm, campaign))
 
-    async def aask(self, goal: str, **options: Any) -> str:
+    async def aask(self, goal: str, **options: Any) -> Result:
         """`ask`, awaited."""
         return await self._off_loop.run(partial(self.ask, goal, **options))
 

@@ -143,7 +143,7 @@ def test_one_changed_byte_in_a_recorded_answer_stops_the_replay_and_names_turn_a
 
 def test_an_offline_session_replays_through_the_same_server(lab, campaign):
     steps = [{"tool": "tiny.shift", "params": {"by": 0.3}, "units": 12, "metric": "level", "sesoi": 0.1}]
-    text = lab.ask("look", campaign=campaign, steps=steps)
+    text = lab.ask("look", campaign=campaign, steps=steps).text
     assert "supported" in text
     from agentkit.ledger.sessions import find_session, list_sessions
 

@@ -82,8 +82,8 @@ def test_a_goal_and_a_study_are_awaited_too(opened, tmp_path):
 
     async def story():
         async with opened() as lab:
-            text = await lab.aask("how does slow.wait change the level?", campaign=lab.campaign("g"))
-            return text, await lab.arun(study)
+            out = await lab.aask("how does slow.wait change the level?", campaign=lab.campaign("g"))
+            return out.text, await lab.arun(study)
 
     text, result = asyncio.run(story())
     assert "exploratory" in text or "never evidence" in text
