@@ -37,7 +37,7 @@ def chat(settings: Settings, *, session: str | None, last: bool, unfinished: boo
     """
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and not settings.as_json
     if interactive:
-        return _Interactive(settings, session=session, last=last, unfinished=unfinished).run()
+        return Interactive(settings, session=session, last=last, unfinished=unfinished).run()
     view: View = JsonLines() if settings.as_json else Terminal()
     conversation = Conversation(settings, view)
     return _ended(
@@ -109,27 +109,30 @@ def _taken_up(conversation: Conversation, session: str | None, *, last: bool, un
     return conversation.resume() if unfinished or conversation.session.was_cut_off() else 0
 
 
-class _Interactive:
+class Interactive:
     """A chat on a terminal: the prompt is there at once, while the heavy parts load behind it."""
 
     def __init__(self, settings: Settings, *, session: str | None, last: bool, unfinished: bool) -> None:
-        self._view = Terminal()
+        self.view = Terminal()
         self._wanted = (session, last, unfinished)
-        self._conversation = Conversation(settings, self._view, self._approve)
+        self._conversation = Conversation(settings, self.view, self._approve)
         self._fault: AgentkitError | None = None
         self._reader: Reader | None = None
 
-    def run(self) -> int:
-        self._view.banner(self._conversation.banner())
+    def run(self, reader: Reader | None = None) -> int:
+        """Talk until the user leaves; another reader than the keyboard's may be given."""
+        self.view.banner(self._conversation.banner())
         loading = threading.Thread(target=self._load, daemon=True)
         loading.start()
+        self._reader = reader or self._keyboard()
+        self._approver = Approver(self.view, self._reader.answer, self._reader.edit)
+        return _ended(self._conversation, lambda: self._talk(loading))
+
+    def _keyboard(self) -> Reader:
         from agentkit.cli.chat.reading import Reader
         from agentkit.plugins import load_plugins
 
-        tools = sorted(load_plugins(modules=self._conversation.settings.modules).tools)
-        self._reader = Reader(tools, self._ids)
-        self._approver = Approver(self._view, self._reader.answer, self._reader.edit)
-        return _ended(self._conversation, lambda: self._talk(loading))
+        return Reader(sorted(load_plugins(modules=self._conversation.settings.modules).tools), self._ids)
 
     def _approve(self, conversation: Conversation, request: ApprovalRequest) -> Approval:
         return self._approver(conversation, request)
@@ -143,7 +146,7 @@ class _Interactive:
 
     def _interrupt_prompt(self) -> None:
         """Nothing that is typed now could be answered: end the prompt."""
-        app = self._reader.session.app if self._reader is not None else None
+        app = getattr(getattr(self._reader, "session", None), "app", None)
         if app is not None and app.loop is not None:
             app.loop.call_soon_threadsafe(lambda: app.is_running and app.exit(exception=EOFError()))
 
@@ -166,7 +169,7 @@ class _Interactive:
                 if warned:
                     return 0
                 warned = True
-                self._view.show("Ctrl-C again, Ctrl-D or /quit leaves", None)
+                self.view.show("Ctrl-C again, Ctrl-D or /quit leaves", None)
                 continue
             except EOFError:
                 if self._fault is not None:
@@ -194,8 +197,8 @@ class _Interactive:
 
     def _ready(self, loading: threading.Thread) -> None:
         if loading.is_alive():
-            self._view.thinking("loading")
+            self.view.thinking("loading")
             loading.join()
-            self._view.rest()
+            self.view.rest()
         if self._fault is not None:
             raise self._fault

@@ -131,14 +131,8 @@ class Terminal:
         self.thinking("measuring")
 
     def _approval(self, data: Mapping[str, Any]) -> None:
-        word = {
-            "approve": "approved",
-            "edit": "approved as edited",
-            "reject": "rejected",
-            None: "waits for approval",
-        }
-        if not self.live:
-            self._line(f"{word[data['decision']]}", f"  {data['call']} {_plain(data['args'])}", "")
+        if data["decision"] is None:  # else the user has just typed it
+            self._line("waits for approval  ", f"{data['call']} {_plain(data['args'])}", "bold yellow")
 
     def _progress(self, data: Mapping[str, Any]) -> None:
         if self._status is not None and not data["over"]:
