@@ -21,8 +21,15 @@ Fill = Literal["zero", "mean", "blur", "grey"]
 class OnImages(agentkit.Params):
     """Whose decision, on which images, cut into which regions."""
 
-    target: Annotated[str, Field(description="an image classifier (logits), as a target URI")] = "digits:cnn"
-    data: Annotated[str, Field(description="images in [0, 1] with labels, as a target URI")] = "digits:"
+    target: Annotated[
+        str, Field(description="an image classifier (logits), as a target URI: digits:cnn, effnet-lite0:")
+    ] = "digits:cnn"
+    data: Annotated[
+        str,
+        Field(
+            description="images in [0, 1], as a target URI: digits:, photos: (224 x 224, for effnet-lite0:)"
+        ),
+    ] = "digits:"
     label: Annotated[
         int | None, Field(ge=0, description="the class explained; each image's predicted class when null")
     ] = None

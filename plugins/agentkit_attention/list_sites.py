@@ -14,7 +14,12 @@ from agentkit import BASELINE, Context, Metric, Unit
 class Sites(agentkit.Params):
     """Whose heads to list."""
 
-    target: Annotated[str, Field(description="the model, as a target URI")] = "minilm:"
+    target: Annotated[
+        str,
+        Field(
+            description="the model, as a target URI: minilm:, smollm2:, hf:FOLDER, digits-dit:, diffusers:FOLDER"
+        ),
+    ] = "minilm:"
 
 
 @agentkit.tool(
@@ -25,7 +30,7 @@ class Sites(agentkit.Params):
     explore_only=True,
 )
 def sites(params: Sites, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
-    """List the attention heads of a target: names, sizes, and the techniques each can take.
+    """List which attention heads a model or a diffusion pipeline has: names, sizes, the techniques each can take.
 
     Watches one forward pass of the unchanged model on a small input. The table `sites.csv` holds a row per
     attention call: address, short name, heads, key-value heads, head size, self or cross, tokens, image

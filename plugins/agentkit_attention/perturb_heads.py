@@ -15,8 +15,12 @@ from agentkit_attention.technique_table import TEXT_TECHNIQUES, technique_info
 class PerturbHeads(agentkit.Params):
     """Which heads to perturb, how, and on what task."""
 
-    target: Annotated[str, Field(description="the model, as a target URI")] = "minilm:"
-    data: Annotated[str, Field(description="the data, as a target URI")] = "addresses:"
+    target: Annotated[
+        str, Field(description="the model, as a target URI: minilm:, smollm2: (a language model), hf:FOLDER")
+    ] = "minilm:"
+    data: Annotated[
+        str, Field(description="the texts, as a target URI: addresses:, pairs: (sentences and paraphrases)")
+    ] = "addresses:"
     sites: Annotated[
         str, Field(description="heads by name or pattern: L*.H*, L3.H2, 'L3.H0-5, L4.H1', encoder.layer.3/h*")
     ] = "L*.H*"
@@ -36,7 +40,7 @@ class PerturbHeads(agentkit.Params):
         Field(
             description="linkage: find the right record among candidates from a misspelt copy; "
             "pair_margin: tell a sentence's paraphrase from other sentences (data pairs:); "
-            "next_token: predict each next token of the texts (targets with a language-model head)"
+            "next_token: predict each next word or token of the texts (targets with a language-model head)"
         ),
     ] = "linkage"
     n: Annotated[int, Field(ge=1, le=256, description="queries (or pairs, or texts) per unit")] = 2
@@ -83,7 +87,7 @@ METRICS = [
 
 @agentkit.tool(name="attention.perturb_heads", metrics=METRICS, version="1", seconds_per_unit=2.0, atol=1e-6)
 def perturb_heads(params: PerturbHeads, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
-    """Perturb attention heads one by one and measure how well the model still finds the right record.
+    """Perturb attention heads one by one: which heads carry a match or paraphrase, or does next-word prediction depend on?
 
     Each unit draws `n` records, a misspelt copy of each, and `candidates` records to choose from; queries and
     candidates are encoded by the same perturbed model. All heads are measured in one forward pass that
