@@ -309,3 +309,72 @@ def test_pickers_compare_with_other_studies_only_when_told_which(lab: Path) -> N
     (lab / "other.toml").write_text('study = "mine"\n')
     with pytest.raises(AgentkitError, match="stud"):
         called(loop, **params)
+
+
+@pytest.fixture(scope="module")
+def act() -> Any:
+    """The offline planner's first act on a request, with every installed tool at hand."""
+    from types import SimpleNamespace
+
+    from langchain_core.messages import HumanMessage
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
+    from agentkit.agent.graph import langchain_tools
+    from agentkit.agent.offline.model import OfflinePlanner
+
+    plugins = load_plugins()
+    bound: dict[str, Any] = {}
+    for name in sorted(plugins.tools):  # the graph binds a limited number at once
+        toolbox: Any = SimpleNamespace(plugins=plugins, tool_names=[name], outside={})
+        bound |= {t.name: convert_to_openai_tool(t) for t in langchain_tools(toolbox)}
+    model = OfflinePlanner().bind(tools=list(bound.values()))
+
+    def first(request: str) -> tuple[str, dict[str, Any]]:
+        message = model.invoke([HumanMessage(request)])
+        if not message.tool_calls:
+            return str(message.content), {}
+        return message.tool_calls[0]["args"]["tool"], message.tool_calls[0]["args"]["params"]
+
+    return first
+
+
+@pytest.mark.parametrize(
+    ("request_", "tool", "params"),
+    [
+        (
+            "Which 96 genes should I knock out next in screen:library.csv, given results.csv?",
+            "gene.next",
+            {"target": "screen:library.csv", "results": "results.csv", "batch": 96},
+        ),
+        (
+            "suggest the next 48 genes to perturb from screen:IL2",
+            "gene.next",
+            {"target": "screen:IL2", "batch": 48},
+        ),
+        (
+            "compare prior+ens with random on a simulated screen over 5 rounds and test whether it finds more hits",
+            "gene.loop",
+            {"pickers": ["prior+ens"]},
+        ),
+        (
+            "On screen:sim, compare prior+ens with permuted feedback.",
+            "gene.loop",
+            {"target": "screen:sim", "pickers": ["prior+ens"], "permuted": True},
+        ),
+        (
+            "On screen:my.csv, does prior+ens find more hits than random by at least 0.03 in 5 rounds of 128?",
+            "gene.loop",
+            {"target": "screen:my.csv", "pickers": ["prior+ens"], "rounds": 5, "batch": 128},
+        ),
+        ("How much is known about the genes of screen:sim?", "gene.features", {"target": "screen:sim"}),
+    ],
+)
+def test_plain_requests_reach_the_tools(act: Any, request_: str, tool: str, params: dict[str, Any]) -> None:
+    said, got = act(request_)
+    assert said == tool
+    assert got.items() >= params.items()
+
+
+def test_the_planner_asks_for_the_library_it_needs(act: Any) -> None:
+    said, _ = act("which genes should I knock out next?")
+    assert "gene.next needs `target`" in said
