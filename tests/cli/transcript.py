@@ -73,7 +73,8 @@ def normalised(text: str) -> str:
     """Without what differs from run to run: seconds, session ids; and without blanks at line ends."""
     text = re.sub(r"\b[\d.]+ (s|min|h)\b(?= {2}exploratory|; decided)", r"… \1", text)
     text = re.sub(r"\b01[0-9A-Z]{24}\b", "01…", text)
-    text = re.sub(r"time not known yet|; about [\d.… ]+ \w+", "; time not known yet", text)
+    text = re.sub(r"; (time not known yet|about [\d.…]+ \w+)", "; about … s", text)
+    text = re.sub(r" +│$", " │", text, flags=re.M)
     text = re.sub(r"\b[0-9a-f]{12,16}…", "…", text)
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip()) + "\n"
 
