@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from agentkit_attention.sweep import Condition
 
 
+MOST_LINES = 12
+"""Lines that still get a legend."""
+
+
 def publish(ctx: Context, conditions: Sequence[Condition], values: NDArray[np.float64], metric: str) -> None:
     """Store `heads.csv` and, for a sweep over several heads, the heat map `heads.svg`.
 
@@ -37,9 +41,39 @@ def publish(ctx: Context, conditions: Sequence[Condition], values: NDArray[np.fl
     if not rows:
         return
     ctx.artifact("heads.csv", rows)
+    if len({c.strength for c in conditions}) > 1:
+        curves: dict[str, dict[float, NDArray[np.float64]]] = {}
+        for i, c in enumerate(conditions):
+            curves.setdefault(c.name.partition(":")[0], {})[c.strength] = effect[:, i]
+        ctx.artifact(
+            "strengths.svg",
+            lines(curves, x=f"strength of {conditions[0].technique}", y=f"change of {metric}"),
+        )
     single = all(len(c.heads) == 1 and c.heads[0].site.short for c in conditions)
     if single and len(conditions) > 1 and len({c.heads[0] for c in conditions}) == len(conditions):
         ctx.artifact("heads.svg", heat_map(conditions, effect, metric))
+
+
+def lines(groups: dict[str, dict[float, NDArray[np.float64]]], *, x: str, y: str) -> Any:
+    """A figure: one line per group over its places, mean over units with bars of two standard errors."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.4))
+    axis = figure.subplots()
+    for name, points in groups.items():
+        places = sorted(points)
+        mean = [float(points[p].mean()) for p in places]
+        error = [2 * standard_error(points[p]) for p in places]
+        axis.errorbar(
+            places, mean, yerr=error, fmt="o-", markersize=4, linewidth=1, elinewidth=0.7, label=name
+        )
+    units = max((len(v) for points in groups.values() for v in points.values()), default=0)
+    axis.set(xlabel=x, ylabel=y)
+    axis.set_title(f"{units} units, bars: two standard errors (exploratory)", fontsize=8)
+    if len(groups) <= MOST_LINES:
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    return figure
 
 
 def trade_off(table: Measurements) -> Any:

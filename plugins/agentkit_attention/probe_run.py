@@ -14,6 +14,7 @@ from agentkit import BASELINE, Measurements
 from agentkit.errors import ParamError, TargetError, unknown
 from agentkit_attention.errors import BadLabelsError, ProbeTooWeakError, UnknownSiteError
 from agentkit_attention.models import describe
+from agentkit_attention.pictures import lines
 from agentkit_attention.probes import Probe, edit_to, fit_probe
 from agentkit_attention.sites import from_the_end
 
@@ -78,7 +79,21 @@ def run_layers(params: ProbeLayers, units: Sequence[Unit], ctx: Context) -> Meas
                 table.add(unit, condition, "nll", nll)
                 table.add(unit, condition, "v_info", base_nll - nll)
         ctx.progress(done + 1, len(units))
-    return table.build()
+    built = table.build()
+    ctx.artifact("layers.svg", by_layer(built))
+    return built
+
+
+def by_layer(table: Measurements) -> Any:
+    """A figure: held-out accuracy over layers, beside the same probe on shuffled labels and class frequencies."""
+    groups: dict[str, dict[float, Array]] = {}
+    for condition in table.conditions[1:]:
+        kind, _, layer = condition.rpartition(":")
+        name = "shuffled labels" if kind else "probe"
+        groups.setdefault(name, {})[float(layer[1:])] = table.column("accuracy", condition)
+    places = sorted({p for points in groups.values() for p in points})
+    groups["class frequencies"] = dict.fromkeys(places, table.column("accuracy", BASELINE))
+    return lines(groups, x="layer", y="held-out accuracy")
 
 
 def run_edit(params: ProbeEdit, units: Sequence[Unit], ctx: Context) -> Measurements:
