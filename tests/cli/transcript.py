@@ -74,7 +74,7 @@ def normalised(text: str) -> str:
     text = re.sub(r"\b[\d.]+ (s|min|h)\b(?= {2}exploratory|; decided)", r"… \1", text)
     text = re.sub(r"\b01[0-9A-Z]{24}\b", "01…", text)
     text = re.sub(r"; (time not known yet|about [\d.…]+ \w+)", "; about … s", text)
-    text = re.sub(r" +│$", " │", text, flags=re.M)
+    text = re.sub(r"^│(.*?) *│$", lambda line: f"│{line[1]:<{WIDTH - 2}}│", text, flags=re.M)
     text = re.sub(r"\b[0-9a-f]{12,16}…", "…", text)
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip()) + "\n"
 
