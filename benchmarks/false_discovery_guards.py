@@ -15,7 +15,7 @@ from false_discovery_agents import LEVEL, Agent
 from false_discovery_worlds import Search, World
 from numpy.typing import NDArray
 
-from agentkit.agent.batches import BATCH_UNITS, FUTILITY_FROM_UNITS
+from agentkit.agent.batches import BATCH_UNITS, FIRST_BATCHES, FUTILITY_FROM_UNITS
 from agentkit.stats.eprocess import log_tails_path, streams
 from agentkit.stats.intervals import log_threshold, rounded
 from agentkit.stats.procedures import bh, levels_at, saffron
@@ -26,8 +26,6 @@ Bools = NDArray[np.bool_]
 KAPPA = 0.5
 POPPER_TESTS = 5
 SMALLEST_P = 1e-300
-FIRST_BATCHES = FUTILITY_FROM_UNITS // BATCH_UNITS
-"""What each idea gets before units are given to the most promising: as many as the house's stop rule waits for."""
 
 
 @dataclass

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from false_discovery_guards import FIRST_BATCHES, Bools, Floats, Ints, ledger_rule, next_claim
+from false_discovery_guards import Bools, Floats, Ints, ledger_rule, next_claim
 from false_discovery_worlds import Search, World
 
 from agentkit import Context, Metric, Params, Unit, tool
-from agentkit.agent.batches import BATCH_UNITS, OpenClaim, reason_to_stop
+from agentkit.agent.batches import BATCH_UNITS, FIRST_BATCHES, OpenClaim, reason_to_stop
 from agentkit.ledger import Campaign, Hypothesis, Ledger, Spec, UnitOutcome
 from agentkit.measurements import Measurements
 from agentkit.plugins import Plugin, Plugins

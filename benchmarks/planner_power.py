@@ -26,8 +26,8 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import Field
 
 import agentkit
-from agentkit.agent.surface import describe
 from agentkit.agent.offline.model import OfflinePlanner
+from agentkit.agent.surface import describe
 from agentkit.stats.claims import Claim
 from agentkit.stats.planning import first_guess, log_needed, smallest_effect
 from agentkit.stats.verdicts import evidence, judge, judge_campaign

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BATCH_UNITS = 20
 FUTILITY_FROM_UNITS = 60
+FIRST_BATCHES = FUTILITY_FROM_UNITS // BATCH_UNITS
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,22 @@ class Step:
 
 
 def next_step(claims: Sequence[OpenClaim]) -> Step:
-    """Round robin over open claims in order of registration; a finished claim is stopped before the next batch."""
+    """Round robin until every open claim has its first batches, then the one whose evidence stands highest.
+
+    Where a budget ends first, it was spent on what it could decide. A finished claim is stopped before the next batch.
+    """
     open_claims = [c for c in claims if not c.closed]
     for claim in open_claims:
         if claim.batches and (reason := reason_to_stop(claim)):
             return Step("stop", claim.ref, reason)
     if not open_claims:
         return Step("done")
-    fewest = min(c.batches for c in open_claims)
-    return Step("run_batch", next(c.ref for c in open_claims if c.batches == fewest))
+    fewest = min(open_claims, key=lambda c: c.batches)
+    if fewest.batches < FIRST_BATCHES:
+        return Step("run_batch", fewest.ref)
+    return Step(
+        "run_batch", max(open_claims, key=lambda c: c.log_e).ref
+    )  # the first registered of equal ones
 
 
 def reason_to_stop(claim: OpenClaim) -> str:

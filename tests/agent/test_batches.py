@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agentkit.agent.batches import OpenClaim, Step, is_futile, next_step
@@ -27,6 +29,13 @@ def test_batches_go_round_robin_in_order_of_registration():
         i = int(step.hypothesis[1]) - 1
         claims[i] = claims[i].after(status(20 * (claims[i].batches + 1)))
     assert seen == ["H1", "H2", "H3", "H1", "H2", "H3"]
+
+
+def test_after_the_first_batches_the_most_promising_claim_goes_on():
+    claims = [claim(ref).after(status(60, log_e=e)) for ref, e in (("H1", 2.0), ("H2", 3.0), ("H3", 3.0))]
+    claims = [replace(c, batches=3) for c in claims]
+    assert next_step(claims) == Step("run_batch", "H2")
+    assert next_step([*claims, claim("H4")]) == Step("run_batch", "H4")
 
 
 @pytest.mark.parametrize(
