@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DOSE = re.compile(r"(?P<kind>.+)=(?P<strength>-?\d+(?:\.\d+)?(?:e-?\d+)?)")
+CONTROLS = frozenset(["chance"])
+"""Conditions that show the floor of a metric; nobody asks whether they perturb."""
 WINNERS = 2
 CLEAR = 1.5
 """A candidate's mean less its standard error must pass this many effects of interest."""
@@ -73,6 +75,9 @@ def claims_of(
 
     With `sign` 0 either direction will do, and each claim goes in that of its own effect.
     """
+    effects = [e for e in effects if e.condition not in CONTROLS]
+    if not effects:
+        return []
     if _is_dose(effects):
         return _dose_claims(
             effects, sign or (1 if max(effects, key=lambda e: abs(e.mean)).mean > 0 else -1), sesoi

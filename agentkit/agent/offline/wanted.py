@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from agentkit.agent.offline.candidates import WINNERS, claims_of, default_sesoi, effects_of, series_of
+from agentkit.agent.offline.candidates import (
+    CONTROLS,
+    WINNERS,
+    claims_of,
+    default_sesoi,
+    effects_of,
+    series_of,
+)
 from agentkit.agent.offline.strategy import SURVIVORS, sign_of, table_of, union
 from agentkit.agent.offline.words import pieces, stem
 
@@ -118,7 +125,7 @@ def _named_conditions(request: Request, effects: Sequence[Effect]) -> list[Effec
     best = max(scores.values(), default=0.0)
     if best >= 1:
         return [e for e in effects if scores[e.condition] == best][:WINNERS]
-    own = [e for e in effects if scores[e.condition] == best]
+    own = [e for e in effects if scores[e.condition] == best and e.condition not in CONTROLS]
     return sorted(own, key=lambda e: (-abs(e.mean) / max(e.se, 1e-12), e.condition))[:1]
 
 
