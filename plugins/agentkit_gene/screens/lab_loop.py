@@ -286,7 +286,7 @@ class LabLoop:
         except AgentkitError as error:  # the round goes on without it
             heard = no_proposal(f"the chat model gave no proposal ({error}); these are the offline picks")
         else:
-            heard = hear(reply, library)
+            heard = hear(reply.text, library)
         self.campaign.decide(
             "framework", "gene_proposal", {"round": asked.round, "proposal": heard.proposal.to_json(), "notes": list(heard.notes),
                                            "invented": list(heard.invented)},
