@@ -12,24 +12,25 @@ import tempfile
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkit.errors import MissingExtraError, WorkerError
+from agentkit.errors import MissingExtraError, UnsatisfiableError, WorkerError
 from agentkit.workers import ray_cluster
 from agentkit.workers.artifacts import ArtifactStore
 from agentkit.workers.executor import Capacity, WorkerInfo
-from agentkit.workers.job import Event, make_event
+from agentkit.workers.job import make_event
 from agentkit.workers.ray_host import PIECE_BYTES, Host
+from agentkit.workers.ray_worker import RayWorker, cause_of, is_death
 from agentkit.workers.routing import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from agentkit.workers.config import WorkersConfig
-    from agentkit.workers.job import JobSpec
+    from agentkit.workers.job import Event, JobSpec
+    from agentkit.workers.ray_worker import Shape
 
 LEASE_S = 30.0
 """A worker that has not answered for so long is given up, by this process's monotonic clock."""
@@ -42,29 +43,6 @@ HEAD_S = 5.0
 WORKER_MEMORY = 4 << 30
 
 logger = logging.getLogger(__name__)
-
-Shape = tuple[int, float]
-"""CPUs and GPUs of an actor: jobs of one shape share actors."""
-
-
-@dataclass
-class _Worker:
-    """One actor as the driver sees it."""
-
-    name: str
-    shape: Shape
-    actor: Any
-    begun: float
-    ready: bool = False
-    job: JobSpec | None = None
-    sent_at: float = 0.0
-    heard_at: float = 0.0
-    polling: bool = False
-    next_seq: int = 1
-    held: dict[int, Event] = field(default_factory=dict)
-    left: set[int] = field(default_factory=set)
-    info: WorkerInfo | None = None
-    jobs_done: int = 0
 
 
 class RayExecutor:
@@ -92,13 +70,12 @@ class RayExecutor:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: deque[tuple[JobSpec, float]] = deque()
-        self._workers: list[_Worker] = []
+        self._workers: list[RayWorker] = []
         self._router = Router()
         self._names = 0
         self._head, self._head_at = ray_cluster.head_address(), time.monotonic()
         self._lost = ""
-        self._known_nodes: list[Any] = []
-        self._nodes_at = float("-inf")
+        self._known_nodes, self._nodes_at = ray_cluster.alive_nodes(), time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._pump, name="agentkit-ray", daemon=True)
         self._thread.start()
@@ -136,9 +113,12 @@ class RayExecutor:
             return
 
     def capacity(self) -> Capacity:
-        """Workers that exist and those that may still be started; threads, memory and GPUs over all nodes."""
-        nodes = ray_cluster.alive_nodes()
-        workers = [self._info_of(w) for w in list(self._workers)]
+        """Workers that exist and those that may still be started; threads, memory and GPUs over all nodes.
+
+        Nodes as they were seen some seconds ago: a cluster that is gone would keep the caller waiting for a minute.
+        """
+        nodes = list(self._known_nodes)
+        workers = [w.shown() for w in list(self._workers)]
         free = range(len(workers), self._most_workers(nodes))
         workers += [WorkerInfo(name=f"r{self._names + i}", state="stopped") for i, _ in enumerate(free)]
         return Capacity(
@@ -175,7 +155,9 @@ class RayExecutor:
                 if time.monotonic() >= next_tick and not self._closed.is_set():
                     next_tick = time.monotonic() + TICK_S
                     self._tick()
-            except Exception as error:  # a lost cluster or a fault of ours must end jobs, not hang them
+            except WorkerError as error:  # the cluster is gone
+                self._end_all(str(error))
+            except Exception as error:  # a fault of ours must end jobs, not hang them
                 logger.exception("workers on Ray")
                 self._end_all(f"{type(error).__name__}: {error}")
 
@@ -219,9 +201,7 @@ class RayExecutor:
         now = time.monotonic()
         if now - self._head_at > HEAD_S:
             self._head_at = now
-            if ray_cluster.is_gone(self._head):
-                self._end_all(f"the Ray cluster at {self._head} is gone; start it again and resume")
-                return
+            self._nodes()
         for worker in list(self._workers):
             if worker.job is not None and worker.ready:
                 if now - worker.heard_at > LEASE_S:
@@ -249,7 +229,12 @@ class RayExecutor:
 
     def _require_satisfiable(self, job: JobSpec) -> None:
         cpus, gpus = self._shape(job)
-        ray_cluster.require_satisfiable(job, cpus, gpus, ray_cluster.alive_nodes())
+        try:
+            ray_cluster.require_satisfiable(job, cpus, gpus, self._known_nodes)
+        except UnsatisfiableError:  # a node may have joined a moment ago
+            if ray_cluster.is_gone(self._head):
+                raise WorkerError(self._gone) from None
+            ray_cluster.require_satisfiable(job, cpus, gpus, ray_cluster.alive_nodes())
 
     def _most_workers(self, nodes: Sequence[Any]) -> int:
         return self._config.count or max(1, int(sum(n.cpus for n in nodes)))
@@ -289,10 +274,20 @@ class RayExecutor:
             self._put_end(entry[0], "", 1, "refused", str(error), entry[0].units, type(error).__name__)
 
     def _nodes(self) -> list[Any]:
-        """The alive nodes, asked at most once a second."""
+        """The alive nodes, asked at most once a second.
+
+        Raises:
+            WorkerError: the head is gone. Asked then, Ray would wait for a minute and end this whole program.
+        """
         if time.monotonic() - self._nodes_at > NODES_S:
+            if ray_cluster.is_gone(self._head):
+                raise WorkerError(self._gone)
             self._known_nodes, self._nodes_at = ray_cluster.alive_nodes(), time.monotonic()
         return self._known_nodes
+
+    @property
+    def _gone(self) -> str:
+        return f"the Ray cluster at {self._head} is gone; start it again and resume"
 
     def _can_start(self, shape: Shape) -> bool:
         nodes = self._nodes()
@@ -310,7 +305,7 @@ class RayExecutor:
             self._drop(idle[0], "cancelled", "")
         return bool(idle)
 
-    def _start(self, shape: Shape) -> _Worker:
+    def _start(self, shape: Shape) -> RayWorker:
         name = f"r{self._names}"
         self._names += 1
         setup = {
@@ -330,21 +325,19 @@ class RayExecutor:
             max_concurrency=4,
         )
         actor = placed.remote(json.dumps(setup))
-        worker = _Worker(name, shape, actor, time.monotonic())
+        worker = RayWorker(name, shape, actor, time.monotonic())
         self._workers.append(worker)
         self._when_done(actor.hello.remote(), worker, self._on_hello)
         return worker
 
-    def _give(self, worker: _Worker, job: JobSpec) -> None:
-        worker.job, worker.next_seq, worker.held = job, 1, {}
-        worker.left = {u.index for u in job.units}
-        worker.sent_at = worker.heard_at = time.monotonic()
+    def _give(self, worker: RayWorker, job: JobSpec) -> None:
+        worker.begin(job)
         if worker.ready:
             ref = worker.actor.run.remote(json.dumps(job.to_wire()))
             self._when_done(ref, worker, lambda w, text, error: self._on_run(w, job, text, error))
 
     def _when_done(
-        self, ref: Any, worker: _Worker, act: Callable[[_Worker, str, BaseException | None], None]
+        self, ref: Any, worker: RayWorker, act: Callable[[RayWorker, str, BaseException | None], None]
     ) -> None:
         def done(future: Any) -> None:
             error = future.exception()
@@ -355,51 +348,43 @@ class RayExecutor:
 
     # what comes back -------------------------------------------------------------------------------------
 
-    def _on_hello(self, worker: _Worker, text: str, error: BaseException | None) -> None:
+    def _on_hello(self, worker: RayWorker, text: str, error: BaseException | None) -> None:
         if worker not in self._workers:
             return
         if error is not None:
-            status = "lost" if _is_death(error) else "refused"
-            self._drop(worker, status, f"worker {worker.name} did not start: {_cause(error)}")
+            status = "lost" if is_death(error) else "refused"
+            self._drop(worker, status, f"worker {worker.name} did not start: {cause_of(error)}")
         else:
             worker.ready = True
             if worker.job is not None:
                 self._give(worker, worker.job)
         self._dispatch()
 
-    def _on_poll(self, worker: _Worker, text: str, error: BaseException | None) -> None:
+    def _on_poll(self, worker: RayWorker, text: str, error: BaseException | None) -> None:
         worker.polling = False
         if worker not in self._workers:
             return
         if error is not None:
-            self._drop(worker, "lost", f"worker {worker.name} is gone: {_cause(error)}")
+            self._drop(worker, "lost", f"worker {worker.name} is gone: {cause_of(error)}")
         else:
             self._take(worker, text)
 
-    def _on_run(self, worker: _Worker, job: JobSpec, text: str, error: BaseException | None) -> None:
+    def _on_run(self, worker: RayWorker, job: JobSpec, text: str, error: BaseException | None) -> None:
         if worker not in self._workers or worker.job is not job:
             return  # given up before; its answer carries an old fence
         if error is not None:
-            self._drop(worker, "lost", f"worker {worker.name} is gone: {_cause(error)}")
+            self._drop(worker, "lost", f"worker {worker.name} is gone: {cause_of(error)}")
         else:
             self._take(worker, text)
         self._dispatch()
 
-    def _take(self, worker: _Worker, text: str) -> None:
+    def _take(self, worker: RayWorker, text: str) -> None:
         """Events of a worker in their order, whichever call brought them."""
-        worker.heard_at = time.monotonic()
-        batch = json.loads(text)
-        worker.info = WorkerInfo.model_validate(batch["info"])
-        for item in batch["events"]:
-            event = Event.model_validate(item)
-            if worker.job is not None and event.job_id == worker.job.job_id:
-                worker.held[event.seq] = event
-        while worker.job is not None and worker.next_seq in worker.held:
-            event = worker.held.pop(worker.next_seq)
-            worker.next_seq += 1
-            self._pass_on(worker, worker.job, event)
+        for event in worker.heard(text):
+            if worker.job is not None:
+                self._pass_on(worker, worker.job, event)
 
-    def _pass_on(self, worker: _Worker, job: JobSpec, event: Event) -> None:
+    def _pass_on(self, worker: RayWorker, job: JobSpec, event: Event) -> None:
         if event.kind == "artifact":
             self._fetch(worker, event.data["file"])
         elif event.kind == "started":
@@ -416,7 +401,7 @@ class RayExecutor:
             self._fetch(worker, f"logs/{event.data['log_file']}")
         self._events.put(event)
 
-    def _fetch(self, worker: _Worker, file: str) -> None:
+    def _fetch(self, worker: RayWorker, file: str) -> None:
         """Bring a file here in pieces, unless it is here: equal names are equal bytes (logs are few)."""
         target = self._artifacts / file
         if self._config.artifacts is not None or target.exists():
@@ -435,7 +420,7 @@ class RayExecutor:
         else:
             self._store.put_bytes(file, content)
 
-    def _drop(self, worker: _Worker, status: str, message: str) -> None:
+    def _drop(self, worker: RayWorker, status: str, message: str) -> None:
         """Forget an actor; if it had a job, that attempt ends so. Its late answers will find nobody."""
         self._workers.remove(worker)
         with contextlib.suppress(
@@ -466,27 +451,3 @@ class RayExecutor:
             "units_left": [u.index for u in left],
         }
         self._events.put(make_event(job, "end", worker, seq, data))
-
-    def _info_of(self, worker: _Worker) -> WorkerInfo:
-        info = worker.info or WorkerInfo(name=worker.name, state="starting")
-        job = worker.job
-        return info.model_copy(
-            update={
-                "state": "starting" if not worker.ready else "busy" if job else "idle",
-                "share": worker.shape[1],
-                "job_id": job.job_id if job else None,
-                "tool": job.tool if job else None,
-                "seconds": time.monotonic() - worker.sent_at if job else 0.0,
-                "jobs_done": worker.jobs_done,
-            }
-        )
-
-
-def _is_death(error: BaseException) -> bool:
-    """Whether an actor's process or node died, as opposed to code that could not be loaded there."""
-    return "ModuleNotFoundError" not in str(error) and "ImportError" not in str(error)
-
-
-def _cause(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:500]

@@ -115,10 +115,12 @@ def connect(config: WorkersConfig) -> bool:
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         return False
+    on_uncaught = sys.excepthook
     if config.address is None:
         start_cluster(config.workers)
     else:
         join_cluster(config.address)
+    sys.excepthook = on_uncaught  # Ray's own reports to the head first, and says nothing when that is gone
     _keep_stdout_clean()
     return True
 
