@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentkit import BASELINE, Measurements
-from agentkit.errors import ParamError
+from agentkit.errors import ToolError
 from agentkit_gene.loop.closed_loop import ClosedLoop, advance
 from agentkit_gene.loop.feedback import Feedback
 from agentkit_gene.loop.pickers import make_picker, split_name
@@ -89,7 +89,7 @@ def _replay(
     ]  # fmt: skip
     for r in range(params.rounds):
         if ctx.cancelled:
-            raise ParamError(
+            raise ToolError(
                 "cancelled between rounds; the same job gives the same picks when it is run again"
             )
         advance([d.loop for d in done])
