@@ -40,7 +40,7 @@ LEDGER_WITH_ID = re.compile(
     re.IGNORECASE,
 )
 HELP = re.compile(r"\s*(?:please\s+)?help(?:\s+me)?\s*[!.?]*\s*", re.IGNORECASE)
-_NUMBER = r"\d*\.?\d+(?:e-?\d+)?"
+_NUMBER = r"\+?\d*\.?\d+(?:e-?\d+)?"
 _SHARE = r"\s?(?:%|percent(?:age points?)?\b|pp\b|points?\b)"
 _COUNTED = r"(?!\s*(?:units|runs|images|texts|cells|items|queries|steps|draws|s\b|seconds|minutes|hours|candidates|epochs|words|letters))"
 MARGIN = re.compile(

@@ -127,7 +127,12 @@ def _scheme_in_words(
 
 def _uri_fit(token: Token, param: ParamCard, tokens: Sequence[Token]) -> float:
     described = f"{param.default} {param.description}"
-    named = any(t.text.casefold() == param.name for t in tokens if 0 < token.index - t.index <= 2)
+    named = any(
+        t.text.casefold() == param.name
+        and (token.index - t.index == 1 or tokens[token.index - 1].text in ("=", ":", "is"))
+        for t in tokens
+        if 0 < token.index - t.index <= 2
+    )
     takes_uris = param.schemes or "URI" in described or param.name == "target"
     fit = 3.0 if named or (_beside(token, param, tokens) and (token.kind == "path" or takes_uris)) else 0.0
     if token.kind == "uri" and token.text.endswith(":") and token.text != param.default:
@@ -160,11 +165,24 @@ def condition_values(card: ToolCard, text: str, tokens: Sequence[Token], consume
         elif token.kind in ("word", "symbol") and (tag := _tag_of(token, tags)):
             after = next((t for t in tokens[i + 1 : i + 4] if t.text.casefold() not in BEFORE_A_NAME), None)
             if after is not None and after.kind == "symbol" and after.index not in consumed:
-                named.append(f"{tag}:{after.text}")
-                used += [token, after]
+                amount = _amount_after(after, tokens) if f"{tag}:A@" in param.description else None
+                named.append(f"{tag}:{after.text}" + (f"@{_fraction(amount):g}" if amount else ""))
+                used += [token, after, *([amount] if amount else [])]
     if not named:
         return {}
     return {param.name: (list(dict.fromkeys(named)) if param.is_list else named[0], used)}
+
+
+def _amount_after(name: Token, tokens: Sequence[Token]) -> Token | None:
+    """The number in `knock down A by 80 %`: right after the name, or one little word further."""
+    rest = [t for t in tokens if t.index > name.index][:2]
+    if rest and rest[0].text.casefold() in ("by", "at", "to", "with", "of"):
+        rest = rest[1:]
+    return rest[0] if rest and rest[0].kind == "number" and not rest[0].text.isalpha() else None
+
+
+def _fraction(amount: Token) -> float:
+    return round(amount.values[0] / (100 if amount.percent else 1), 12)
 
 
 def _tag_of(token: Token, tags: set[str]) -> str | None:
@@ -180,10 +198,7 @@ def symbol_values(card: ToolCard, tokens: Sequence[Token], consumed: set[int], f
     free = [
         t
         for t in tokens
-        if t.kind in ("symbol", "quoted")
-        and t.index not in consumed
-        and t.text.casefold() not in vocabulary
-        and t.stem not in vocabulary
+        if t.kind in ("symbol", "quoted") and t.index not in consumed and is_own_name(t, vocabulary)
     ]
     for token in free:
         beside = [p for p in takers if _beside(token, p, tokens)]
@@ -202,6 +217,12 @@ def symbol_values(card: ToolCard, tokens: Sequence[Token], consumed: set[int], f
         ):
             found[param.name] = (_wrapped(param, token_.text), [token_])
     return found
+
+
+def is_own_name(token: Token, vocabulary: frozenset[str]) -> bool:
+    """Whether a name is the request's own, no word of the tool's (a single letter is: docstrings use them as examples)."""
+    letter = len(token.text) == 1
+    return letter or (token.text.casefold() not in vocabulary and token.stem not in vocabulary)
 
 
 def _put(found: Placed, param: ParamCard, token: Token) -> None:

@@ -12,6 +12,7 @@ from agentkit.agent.offline.options import Several, option_values
 from agentkit.agent.offline.places import (
     HEAD_OF_LAYER,
     condition_values,
+    is_own_name,
     site_values,
     symbol_values,
     uri_values,
@@ -95,8 +96,7 @@ def read_values(card: ToolCard, text: str, tokens: Sequence[Token]) -> Values:
 
 
 def _is_strange(token: Token, card: ToolCard) -> bool:
-    known = card.vocabulary
-    return token.kind == "symbol" and token.text.casefold() not in known and token.stem not in known
+    return token.kind == "symbol" and is_own_name(token, card.vocabulary)
 
 
 def _claim_tokens(card: ToolCard, text: str, tokens: Sequence[Token]) -> set[int]:
