@@ -137,7 +137,7 @@ def _fit(card: ToolCard, values: Values, tokens: Sequence[Token], *, rough: bool
     fit = 1 + 0.05 * min(values.named, 5) + (0.1 if metrics else 0.0)
     fit -= (
         0.15 * (len(values.unplaced) + len(values.homeless))
-        + 0.08 * values.strange
+        + 0.15 * values.strange
         + 0.18 * len(values.missing)
     )
     short = [stem(p) for p in pieces(card.name.rpartition(".")[2])]
