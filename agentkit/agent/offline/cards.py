@@ -21,6 +21,7 @@ METRICS_LINE = re.compile(r"^Metrics: (?P<metrics>.*)$", re.MULTILINE)
 COST = re.compile(r"About (?P<seconds>[\d.e+-]+) s/unit")
 SCHEME = re.compile(r"\b([a-z][a-z0-9+-]*):(?=[\w.…/])")
 BARE_SCHEME = re.compile(r"\b([a-z][a-z0-9+-]*):(?=[,;)]|\s\(|$)")
+COMPANION = re.compile(r"\b([a-z][a-z0-9+-]*:)\s\([^)]*\bfor ([a-z][a-z0-9+-]*:)")
 DEFAULT_SCHEME = re.compile(r"([a-z][a-z0-9+-]*):\S*")
 STRENGTH_WORDS = frozenset(
     stem(w)
@@ -137,7 +138,18 @@ class ParamCard:
     @cached_property
     def bare_schemes(self) -> frozenset[str]:
         """Schemes that stand for a whole URI, nothing after them: `effnet-lite0:`."""
-        return frozenset(BARE_SCHEME.findall(self.description))
+        return frozenset(
+            BARE_SCHEME.findall(re.sub(r"\s\([^)]*\)", " ;", self.description).replace(" ;", ";"))
+        )
+
+    def companion_of(self, uri: str) -> str | None:
+        """What the description says goes with another param's URI: `photos: (224 x 224, for effnet-lite0:)`."""
+        return next((own for own, other in self.companions if other == uri), None)
+
+    @cached_property
+    def companions(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of an own URI and the other param's that it is for."""
+        return tuple(COMPANION.findall(self.description))
 
     @cached_property
     def takes_sites(self) -> bool:

@@ -106,7 +106,20 @@ def uri_values(card: ToolCard, text: str, tokens: Sequence[Token], consumed: set
             and (said := _scheme_in_words(param, tokens, consumed))
         ):
             found[param.name] = (_wrapped(param, said[0]), [said[1]])
+    _add_companions(card, found)
     return found
+
+
+def _add_companions(card: ToolCard, found: Placed) -> None:
+    """The data that go with a named model, and the model that goes with named data, as descriptions say."""
+    for param in card.params:
+        for uri, used in list(found.values()):
+            if _takes_text(param) and param.name not in found and (with_it := param.companion_of(str(uri))):
+                found[param.name] = (_wrapped(param, with_it), used)
+        for own, other in param.companions:
+            if param.name in found and found[param.name][0] == own:
+                takers = [p for p in card.params if other[:-1] in p.bare_schemes and p.name not in found]
+                found |= {p.name: (_wrapped(p, other), found[param.name][1]) for p in takers[:1]}
 
 
 def _scheme_in_words(
