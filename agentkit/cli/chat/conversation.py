@@ -8,6 +8,7 @@ from agentkit import __version__
 from agentkit.agent.planners import chosen_planner
 from agentkit.cli.chat.interrupts import Interrupts
 from agentkit.cli.chat.narrator import Narrator
+from agentkit.cli.chat.saved import saved_files
 from agentkit.cli.chat.settings import policy_of
 from agentkit.errors import AgentkitError, ApprovalError, LedgerError, unknown
 from agentkit.plugins import load_plugins
@@ -47,6 +48,7 @@ class Conversation:
         self.approve = settings.approve
         self.budget = settings.budget
         self.narrator = Narrator(view)
+        self.narrator.saved = self.saved
         self._policy = policy_of(settings.approve)
         self._lab: Lab | None = None
         self._campaign: Campaign | None = None
@@ -133,6 +135,10 @@ class Conversation:
     def folder(self) -> Path:
         """Where reports and figures of this campaign are written."""
         return self.lab.artifacts.with_suffix(".report") / self.campaign.key
+
+    def saved(self, run: str) -> list[dict[str, Any]]:
+        """The files that a run's tool saved, where they can be opened by name."""
+        return saved_files(self.campaign, run, self.lab.artifacts, self.folder / "runs" / run)
 
     def _start(self, id: str | None) -> None:
         plan = Study(goal="chat", budget=self.budget, approve=self._policy)

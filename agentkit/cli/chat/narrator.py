@@ -9,6 +9,8 @@ from agentkit.cli.progress import RunProgress
 from agentkit.errors import AgentkitError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentkit.agent.recorder import CallSeen
     from agentkit.agent.toolbox import Toolbox
     from agentkit.cli.chat.events import View
@@ -28,6 +30,8 @@ class Narrator:
     def __init__(self, view: View) -> None:
         self._view = view
         self.toolbox: Toolbox | None = None
+        self.saved: Callable[[str], list[dict[str, Any]]] = lambda run: []
+        """Gives the files that a run saved."""
         self._runs: dict[str, RunProgress] = {}
         self._told: dict[str, float] = {}
         self.runs_seen = 0
@@ -62,9 +66,12 @@ class Narrator:
             tell("hypothesis", **{"hypothesis": None, **answer, "state": state})
         elif seen.name == "run_batch":
             self.runs_seen += 1
-            tell("run", phase="confirm", seconds=seen.seconds, **answer)
+            files = self.saved(answer["run"])
+            tell(
+                "run", phase="confirm", seconds=seen.seconds, artifacts=files, **self._scale(answer), **answer
+            )
         elif seen.name == "stop":
-            tell("verdict", **_verdict(answer))
+            tell("verdict", **self._scale(answer), **_verdict(answer))
         elif seen.name == "report":
             for row in answer.get("verdicts", []):
                 tell("verdict", **row)
@@ -72,7 +79,16 @@ class Narrator:
             self.runs_seen += 1
             tool = seen.args.get("tool") or seen.name
             metrics = self._in_order(tool, answer["metrics"])
-            tell("run", phase="explore", tool=tool, seconds=seen.seconds, **{**answer, "metrics": metrics})
+            told = {**answer, "metrics": metrics, "artifacts": self.saved(answer["run"])}
+            tell("run", phase="explore", tool=tool, seconds=seen.seconds, **told)
+
+    def _scale(self, answer: dict[str, Any]) -> dict[str, float]:
+        """Null and smallest effect of a claim: what its numbers are rounded for, here as in the report."""
+        if self.toolbox is None:
+            return {}
+        known = {h.ref: h.spec for h in self.toolbox.campaign.hypotheses()}
+        spec = known.get(answer["hypothesis"])
+        return {} if spec is None else {"null": spec.null, "sesoi": spec.sesoi}
 
     def _in_order(self, tool: str, metrics: dict[str, Any]) -> dict[str, Any]:
         """Metrics as the tool declares them, the first being the one it is about."""

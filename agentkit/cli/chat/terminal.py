@@ -12,6 +12,7 @@ from rich.text import Text
 
 from agentkit.cli.chat.explored import explored_table
 from agentkit.cli.chat.numbers import estimate_and_interval, seconds, shown
+from agentkit.cli.chat.saved import saved_line
 from agentkit.cli.chat.wrapping import Wrapped
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Terminal:
         )
         self._status: Status | None = None
         self._judged: dict[str, str] = {}
+        self._stopped: dict[str, Mapping[str, Any]] = {}
+        self._confirmed: list[Mapping[str, Any]] = []
         self._lock = threading.RLock()
         self._spent: dict[str, float] = {}
 
@@ -147,8 +150,11 @@ class Terminal:
         if data["phase"] == "explore":
             for line in explored_table(data, self.console.width):
                 self.console.print(line)
+            if files := saved_line([data]):
+                self._line("  saved  ", files, "dim")
             self.thinking()
             return
+        self._confirmed.append(data)
         run = f"  {data['run']}" if data.get("run") else " "
         line = Text(f"{run}  {data['hypothesis']}  ", "dim").append(estimate_and_interval(data))
         line.append(f"  {data['state']}", "green" if data["state"] == "decided" else "dim")
@@ -166,7 +172,23 @@ class Terminal:
         self.console.print(line)
 
     def _verdict(self, data: Mapping[str, Any]) -> None:
-        ref = str(data.get("verdict") or data["hypothesis"])
+        """A verdict of the report is said at once; that of a stop waits for it, since its level may still move."""
+        if "verdict" in data:
+            self._stopped.pop(str(data["hypothesis"]), None)
+            self._judge(data)
+        else:
+            self._stopped[str(data["hypothesis"])] = data
+
+    def _settle(self) -> None:
+        """At the end of a turn: verdicts that no report told, and what the confirming runs saved."""
+        for data in self._stopped.values():
+            self._judge(data)
+        if files := saved_line(self._confirmed):
+            self._line("saved   ", files, "dim")
+        self._stopped, self._confirmed = {}, []
+
+    def _judge(self, data: Mapping[str, Any]) -> None:
+        ref = str(data["hypothesis"])
         said = f"{data['label']} {estimate_and_interval(data)}"
         if data.get("state") in (None, "closed") and self._judged.get(ref) != said:
             self._judged[ref] = said
@@ -179,6 +201,7 @@ class Terminal:
             self.console.print(line)
 
     def _report(self, data: Mapping[str, Any]) -> None:
+        self._settle()
         count = len(data["figures"])
         figures = (
             f", {count} figure{'s' if count != 1 else ''} in {_folder(data['figures'][0])}" if count else ""
@@ -186,6 +209,8 @@ class Terminal:
         self._line("report  ", f"{data['html']}{figures}", "dim")
 
     def _budget(self, data: Mapping[str, Any]) -> None:
+        if data.get("final"):
+            self._settle()
         if not data.get("final"):
             self._line("budget  ", data["text"].removeprefix("budget").strip(), "yellow")
         elif data["spent"] != self._spent and {"usd", "tokens"} & set(data["spent"]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.answers import formula
 from agentkit.cli.chat.numbers import shown
+from agentkit.cli.chat.saved import saved_line
 from agentkit.errors import ConfigError, LedgerError, unknown
 from agentkit.report import verdict_table
 
@@ -85,6 +86,9 @@ def _run(run: Run, conversation: Conversation) -> tuple[str, dict[str, Any]]:
         *(f"  target   {uri} {fingerprint[:16]}…" for uri, fingerprint in run.targets.items()),
         f"  attempts {'; '.join(f'{a.worker}: {a.status}' for a in run.attempts()) or 'none: known from before'}",
     ]
+    files = conversation.saved(run.ref)
+    if line := saved_line([{"run": run.ref, "artifacts": files}]):
+        lines.append(f"  saved    {line}")
     data = {
         "run": run.ref,
         "phase": run.phase,
@@ -92,4 +96,4 @@ def _run(run: Run, conversation: Conversation) -> tuple[str, dict[str, Any]]:
         "params": run.params,
         "units": len(run.units),
     }
-    return "\n".join(lines), {**data, "measured": ok}
+    return "\n".join(lines), {**data, "measured": ok, "artifacts": files}
