@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agentkit.cli.chat.said import Unsaid
 from agentkit.cli.chat.saved import saved_line
 from agentkit.cli.chat.wrapping import Wrapped
 from agentkit.testing.replies import Call, Reply
@@ -116,3 +117,23 @@ def test_a_plan_is_three_aligned_lines_however_its_words_arrive(piece):
         "        explore 8 units, then metric; done",
         "  no plan; metric m; explore",
     ]
+
+
+@pytest.mark.parametrize("piece", [1, 5, 1000])
+def test_a_line_that_was_told_is_not_said_again_and_every_other_word_is(piece):
+    unsaid = Unsaid()
+    unsaid.told.add("H1: supported: it is")
+    text = "H1: supported: it is\nH1: supported: it is not\n\nH1: sup\nlast H1: supported: it is\nH1: supported: it is"
+    shown = "".join(unsaid.pass_on(text[i : i + piece]) for i in range(0, len(text), piece)) + unsaid.end()
+    assert shown == "H1: supported: it is not\n\nH1: sup\nlast H1: supported: it is\n"
+    assert unsaid.pass_on("H1: s") + unsaid.end() == "H1: s"
+
+
+def test_the_offline_planner_does_not_repeat_the_verdict_that_was_shown(chat):
+    goal = "does tiny.shift raise the level of up? register and test it"
+    out, code, _ = chat([], goal, command="ask", json_lines=False)
+    assert code == 0
+    judged = [line for line in out.splitlines() if line.startswith("verdict H")]
+    assert judged, out
+    assert sum("mean level" in line for line in out.splitlines()) == len(judged), "one sentence a verdict"
+    assert "(estimate" not in out

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from agentkit.cli.chat.explored import explored_table
 from agentkit.cli.chat.numbers import estimate_and_interval, seconds, shown
+from agentkit.cli.chat.said import Unsaid
 from agentkit.cli.chat.saved import saved_line
 from agentkit.cli.chat.wrapping import Wrapped
 
@@ -46,6 +47,7 @@ class Terminal:
         )
         self._status: Status | None = None
         self._judged: dict[str, str] = {}
+        self._unsaid = Unsaid()
         self._stopped: dict[str, Mapping[str, Any]] = {}
         self._confirmed: list[Mapping[str, Any]] = []
         self._lock = threading.RLock()
@@ -113,7 +115,7 @@ class Terminal:
 
     def _text(self, data: Mapping[str, Any]) -> None:
         self._stop_status()
-        self._words.add(data["text"])
+        self._words.add(self._unsaid.pass_on(data["text"]))
 
     def _tool_call(self, data: Mapping[str, Any]) -> None:
         if data["call"] in QUIET_CALLS:
@@ -199,6 +201,10 @@ class Terminal:
             )
             line.append(f", {estimate_and_interval(data)}")
             self.console.print(line)
+            if sentence := data.get("sentence"):
+                self._unsaid.told.add(f"{ref}: {sentence}")
+                claim = sentence.removeprefix(f"{data['label']}: ").partition(" (estimate ")[0]
+                self.console.print(Text(f"  {claim}"))
 
     def _report(self, data: Mapping[str, Any]) -> None:
         self._settle()
@@ -236,6 +242,7 @@ class Terminal:
 
     def _rest(self) -> None:
         self._stop_status()
+        self._words.add(self._unsaid.end())
         self._words.end()
 
     def _stop_status(self) -> None:
