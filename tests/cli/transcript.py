@@ -16,7 +16,7 @@ from rich.console import Console
 from agentkit.cli.chat.wrapping import Wrapped
 
 LINES = (
-    "does a typo rate of 0.4 lower recall_at_1 by more than 0.1? 4 items, 20 candidates, register and test it",
+    "does gaussian noise of 0.5 lower the accuracy of the digits classifier by more than 0.1? 50 images, register and test it",
     "/why H1",
     "/quit",
 )

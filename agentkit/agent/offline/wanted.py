@@ -47,9 +47,11 @@ def _suggested(request: Request, looks: Sequence[Look]) -> list[dict[str, Any]]:
     either = request.claim.direction == "two_sided" and table.get("higher_is_better") is None
     sign = 0 if either else sign_of(request, table)
     claims = claims_of(effects, sign, sesoi, winners=SURVIVORS)[: WINNERS + SURVIVORS]
-    if (
-        table.get("low") is None or table.get("high") is None
-    ):  # without a range no interval can show equivalence
+    moved = any(c["direction"] != "equivalent" for c in claims)
+    if request.claim.direction == "two_sided" and not moved:  # nothing does harm; something may do good
+        claims = claims_of(effects, 0, sesoi, winners=SURVIVORS)[: WINNERS + SURVIVORS]
+    bounded = table.get("low") is not None and table.get("high") is not None
+    if not bounded:  # without a range no interval can show equivalence
         claims = [c for c in claims if c["direction"] != "equivalent"]
     return [
         {**_common(request, look, sesoi), **c}

@@ -206,3 +206,10 @@ def test_pairs_are_claimed_each_in_its_own_direction_where_neither_is_better(ins
         ("KO:A+KO:B", "greater"),
         ("KO:A+KO:C", "less"),
     ]
+
+
+def test_what_does_good_is_claimed_where_nothing_does_harm(installed: Any) -> None:
+    request = request_of("Which heads of MiniLM does address matching depend on?", installed)
+    table = {"conditions": ["L0.H0", "L0.H1"], "mean": [0.3, 0.2], "se": [0.01, 0.01]}
+    claims = wanted_claims(request, [Look({}, 4, answer_of(recall_at_1=table))])
+    assert [(c["condition"], c["direction"]) for c in claims] == [("L0.H0", "greater"), ("L0.H1", "greater")]
