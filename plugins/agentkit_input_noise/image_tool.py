@@ -34,10 +34,15 @@ def _known(kinds: tuple[str, ...]) -> tuple[str, ...]:
 class ImageNoise(Params):
     """Which images are perturbed, how, and how strongly."""
 
-    target: Annotated[str, Field(description="classifier: URI of a callable from images to logits")] = (
-        "digits:cnn"
-    )
-    data: Annotated[str, Field(description="labelled images in [0, 1]: URI of a data set")] = "digits:"
+    target: Annotated[
+        str, Field(description="classifier from images to logits, as a URI: digits:cnn, effnet-lite0:")
+    ] = "digits:cnn"
+    data: Annotated[
+        str,
+        Field(
+            description="images in [0, 1], as a URI: digits:, photos: (224 x 224, no labels, for effnet-lite0:)"
+        ),
+    ] = "digits:"
     kinds: Annotated[
         tuple[str, ...],
         Field(
