@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -88,10 +89,11 @@ def agentkit(capsys, monkeypatch):
 
 
 def start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
-    """The command line in a process of its own."""
+    """The command line in a process of its own, which hears Ctrl-C also where the tests run in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "agentkit.cli.main", *map(str, arguments)],
         cwd=folder,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
