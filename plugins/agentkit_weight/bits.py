@@ -10,6 +10,7 @@ import torch
 from agentkit import BASELINE, Measurements
 from agentkit_weight.errors import InfeasibleBudgetError
 from agentkit_weight.hessian import Hessian, interval, rademacher
+from agentkit_weight.ranks import rank_correlation
 from agentkit_weight.subject import subject_of
 from agentkit_weight.task import Task, evaluation_mode
 
@@ -31,8 +32,6 @@ Allocation = dict[str, int]
 
 def run(params: Bits, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Measurements of every allocation; the Pareto front through `ctx`."""
-    from scipy.stats import spearmanr
-
     task = Task(params, ctx)
     table = Measurements.builder(units)
     front: list[dict[str, Any]] = []
@@ -63,8 +62,7 @@ def run(params: Bits, units: Sequence[Unit], ctx: Context) -> Measurements:
                         "bits": allocation,
                     }
                 )
-            correlation = float(spearmanr(predicted, measured).statistic) if len(predicted) > 1 else 0.0
-            table.add(unit, "order", "rank_correlation", min(1.0, max(-1.0, np.nan_to_num(correlation))))
+            table.add(unit, "order", "rank_correlation", rank_correlation(predicted, measured))
             details.append({"unit": unit.index, "traces": {n: t._asdict() for n, t in traces.items()}})
             ctx.progress(done + 1, len(units))
     ctx.artifact("bits.json", {"rows": front, "traces": details})

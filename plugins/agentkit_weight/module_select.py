@@ -11,6 +11,7 @@ from agentkit import BASELINE, Measurements
 from agentkit.errors import ParamError
 from agentkit_weight.adapters import Adapter
 from agentkit_weight.branches import LowRank, PerturbContext
+from agentkit_weight.ranks import rank_correlation
 from agentkit_weight.subject import subject_of
 from agentkit_weight.task import Task, evaluation_mode
 from agentkit_weight.training import Trained, evaluate
@@ -28,8 +29,6 @@ Part = tuple[str, int | None]
 
 def run(params: ModuleSelect, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Measurements of every removal; the table of removal against magnitude through `ctx`."""
-    from scipy.stats import spearmanr
-
     task = Task(params, ctx)
     table = Measurements.builder(units)
     details: list[dict[str, Any]] = []
@@ -59,8 +58,7 @@ def run(params: ModuleSelect, units: Sequence[Unit], ctx: Context) -> Measuremen
                     }
                 )
             sizes = [work.magnitude(part) for part in rises]
-            correlation = float(spearmanr(list(rises.values()), sizes).statistic) if len(rises) > 1 else 0.0
-            table.add(unit, "magnitude", "rank_correlation", min(1.0, max(-1.0, correlation)))
+            table.add(unit, "magnitude", "rank_correlation", rank_correlation(list(rises.values()), sizes))
             if params.keep is not None:
                 if params.keep >= len(parts):
                     raise ParamError(f"keep {params.keep}: there are {len(parts)} adapters; keep fewer")
