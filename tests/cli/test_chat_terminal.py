@@ -81,7 +81,9 @@ def folder(tmp_path):
 def test_a_chat_from_question_to_verdict_with_an_edit_a_cancelled_job_and_a_way_back(folder):
     screen = Screen(folder)
     banner = screen.prompt()
-    assert "offline (rules and statistics, not a language model; set ANTHROPIC_API_KEY" in " ".join(banner.split())
+    assert "offline (rules and statistics, not a language model; set ANTHROPIC_API_KEY" in " ".join(
+        banner.split()
+    )
     assert "approval: ask" in banner
 
     screen.line(QUESTION)
