@@ -10,6 +10,10 @@ from agentkit.testing import ToolCase
 CASES = ("tests.attention.test_tool_cases", "tests.input_noise.test_contract", "tests.weight.test_contract")
 WITHOUT_A_CASE = {
     "attention.probe_layers": {"n": 80},  # its own case draws so few texts that a class may be missing
+    "attention.hunt": {"n": 4, "k": 1, "search_n": 2, "steps": 2, "sites": "L0.H0-1", "features": None},
+    "gene.features": {"target": "screen:sim?genes=200"},
+    "gene.loop": {"target": "screen:sim?genes=200", "pickers": ["prior"], "rounds": 1, "batch": 8},
+    "gene.next": {"target": "screen:sim?genes=200", "batch": 4},
     "gene.map": {"target": "grn:ffl10"},
     "gene.perturb": {"target": "grn:toggle", "perturb": ["KD:A@0.7"], "readout": "B", "cells": 16},
     "gene.score": {
