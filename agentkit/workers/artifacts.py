@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 import tempfile
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import ParamError, ToolError, WorkerError, near_names
+from agentkit.workers.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ class ArtifactStore:
         suffix = Path(name).suffix
         file = self.folder / f"{digest}{suffix}"
         if not file.exists():
-            self._write_whole(file, content)
+            write_whole(file, content)
         media_type = MEDIA_TYPES.get(suffix, "application/octet-stream")
         return Artifact(name, digest, len(content), media_type, file.name)
 
@@ -110,20 +110,6 @@ class ArtifactStore:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise ParamError(f"artifact {found[0].name} is damaged: run again what made it")
         return content
-
-    def _write_whole(self, file: Path, content: bytes) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".part-")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
 
 
 def _json(value: Any) -> bytes:

@@ -320,7 +320,7 @@ def test_a_full_disk_costs_what_would_be_kept_and_not_the_job(make_job, tmp_path
         raise OSError(28, "No space left on device")
 
     job = make_job("doses")
-    monkeypatch.setattr("agentkit.workers.partial.os.replace", full)
+    monkeypatch.setattr("agentkit.workers.whole.os.fsync", full)
     shelf = Partial(tmp_path, job)
     shelf.keep(job.units[0], "chunk", {"x": [1.0]})
     assert shelf.kept(job.units[0], "chunk") is None

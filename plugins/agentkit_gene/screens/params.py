@@ -22,6 +22,20 @@ Mode = Annotated[
         "score: scores only, as a lab has them, hits are the strongest tenth of the tested"
     ),
 ]
+Quantile = Annotated[
+    float,
+    Field(ge=0.01, le=0.5, description="with feedback score: which part of the tested genes is called hits"),
+]
+Threshold = Annotated[
+    float | None, Field(description="score beyond which a tested gene is a hit, instead of the share")
+]
+Task = Annotated[
+    str, Field(max_length=2000, description="goal in words, read by the prior; the target's when empty")
+]
+Direction = Annotated[
+    Literal["abs", "high", "low"] | None,
+    Field(description="which scores are hits: far from the middle, high, low; the target's when left out"),
+]
 PICKERS = "prior+ens, prior, random, trees, prior+trees, gp_thompson, top_uncertain, soft_uncertain, coreset, kmeans, xprior+ens"
 
 
@@ -78,24 +92,10 @@ class LoopParams(ScreenParams):
     rounds: Annotated[int, Field(ge=1, le=50, description="how many batches")] = 5
     batch: Batch = None
     feedback: Mode = "hit"
-    quantile: Annotated[
-        float,
-        Field(
-            ge=0.01, le=0.5, description="with feedback score: which part of the tested genes is called hits"
-        ),
-    ] = 0.1
-    threshold: Annotated[
-        float | None, Field(description="score beyond which a tested gene is a hit, instead of the share")
-    ] = None
-    task: Annotated[
-        str, Field(max_length=2000, description="goal in words, read by the prior; the target's when empty")
-    ] = ""
-    direction: Annotated[
-        Literal["abs", "high", "low"] | None,
-        Field(
-            description="which scores are hits: far from the middle, high, low; the target's when left out"
-        ),
-    ] = None
+    quantile: Quantile = 0.1
+    threshold: Threshold = None
+    task: Task = ""
+    direction: Direction = None
     transfer: Annotated[bool, Field(description="let xprior+ens learn from the hits of other studies")] = (
         False
     )
@@ -175,27 +175,13 @@ class NextParams(ScreenParams):
             description="results so far, a file (.csv with the columns gene, score and maybe hit) or rows; none before round 1"
         ),
     ] = []  # noqa: RUF012 - pydantic copies it
-    task: Annotated[
-        str, Field(max_length=2000, description="goal in words, read by the prior; the target's when empty")
-    ] = ""
+    task: Task = ""
     batch: Batch = None
     picker: Annotated[str, Field(description=f"strategy that ranks untested genes: {PICKERS}")] = "prior+ens"
     feedback: Mode = "score"
-    quantile: Annotated[
-        float,
-        Field(
-            ge=0.01, le=0.5, description="with feedback score: which part of the tested genes is called hits"
-        ),
-    ] = 0.1
-    threshold: Annotated[
-        float | None, Field(description="score beyond which a tested gene is a hit, instead of the share")
-    ] = None
-    direction: Annotated[
-        Literal["abs", "high", "low"] | None,
-        Field(
-            description="which scores are hits: far from the middle, high, low; the target's when left out"
-        ),
-    ] = None
+    quantile: Quantile = 0.1
+    threshold: Threshold = None
+    direction: Direction = None
     proposals: Annotated[
         Proposals | None, Field(description="genes and sets that somebody proposes for this round")
     ] = None
