@@ -69,15 +69,6 @@ class Prices:
         """The price of a model, with or without the date that providers append; None when it is not listed."""
         return self.models.get(model) or self.models.get(_DATED.sub("", model))
 
-    def with_price(self, model: str, input: float, output: float) -> Prices:
-        """These prices and the user's own for one model; the cache is charged as plain input."""
-        if min(input, output) < 0:
-            raise ConfigError(f"price {input:g},{output:g}: USD per million tokens must be >= 0")
-        own = Price(input, input, input, output)
-        return Prices(
-            self.as_of, {**self.models, model: own}, f"{self.source} and the user", self.default_model
-        )
-
 
 def load_prices(path: str | Path | None = None) -> Prices:
     """The price file named by `path` or AGENTKIT_PRICES, else the one that ships.

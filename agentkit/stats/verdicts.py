@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 LABELS = ("supported", "contradicted", "equivalent", "inconclusive", "invalid")
-REASONS = ("decided", "undecided", "mixed", "no_units", "open", "range", "failures")
-"""Reasons given here; an `invalid` verdict may carry any other that the caller passes (chain, rule, seed)."""
 
 
 @dataclass(frozen=True)

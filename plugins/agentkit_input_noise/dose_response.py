@@ -83,14 +83,6 @@ def expanded_tail(units: int) -> float:
     return float(norm.cdf(-math.sqrt(units / (units - 1)) * t.ppf(0.975, units - 1)))
 
 
-def wilson(p: float, n: float, z: float = Z_95) -> tuple[float, float]:
-    """Interval of a rate p seen in n independent items (Wilson, 1927)."""
-    middle = p + z * z / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return (middle - half) / scale, (middle + half) / scale
-
-
 def isotonic(levels: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted least-squares fit that never rises, shape as `levels` (..., strengths).
 

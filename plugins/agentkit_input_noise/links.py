@@ -52,7 +52,8 @@ def measure(
     params: GraphNoise, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    predictor, graph = ctx.target(params.target), ctx.target(params.data)
+    predictor: LinkPredictor = ctx.target(params.target)
+    graph = ctx.target(params.data)
     require_usable(graph, params)
     cells = {name: cell for name, cell in cells_of(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]

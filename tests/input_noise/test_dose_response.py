@@ -9,7 +9,6 @@ from agentkit_input_noise.dose_response import (
     describe,
     isotonic,
     logistic,
-    wilson,
 )
 
 GRID = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
@@ -138,11 +137,6 @@ def test_a_rising_metric_is_turned_back_after_the_fit():
     assert curve.mean == pytest.approx(levels.mean(axis=0))
     assert curve.floor == 1
     assert (curve.interval[0] < curve.interval[1]).all()
-
-
-def test_the_wilson_interval_is_the_published_one():
-    """Newcombe (1998), table I: 81 of 263."""
-    assert wilson(81 / 263, 263) == (pytest.approx(0.2553, abs=1e-4), pytest.approx(0.3662, abs=1e-4))
 
 
 STRENGTHS = GRID[1:].tolist()

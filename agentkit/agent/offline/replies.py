@@ -191,8 +191,3 @@ def _claim_status(row: Mapping[str, Any]) -> str:
         else f"{row.get('label_if_stopped')} if it were stopped now"
     )
     return f"{row['hypothesis']} ({state}): {label}; {value}, n={row.get('units')}"
-
-
-def verdict_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line a verdict, in the ledger's own sentence."""
-    return [f"{row['verdict']}: {row['sentence']}" for row in rows]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from agentkit_gene.loop.screen import Library, Screen, View
 
 PERMUTED = "!permuted"
-DEFAULT = "prior+ens"
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,6 @@ from agentkit_gene.simulation import coupled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOISE_FORMS = ("dpd", "sp", "spd")
-
 
 @dataclass(frozen=True)
 class LangevinStep:

@@ -71,10 +71,6 @@ class Program:
         """Row of each gene of the baseline, in gene order."""
         return np.array([self.row_of[0][g] for g in range(self.n_genes)], dtype=np.int64)
 
-    def baseline_row_of_row(self) -> Ints:
-        """For every row, the baseline's row of the same gene."""
-        return self.baseline_rows()[self.gene]
-
 
 @dataclass(frozen=True)
 class FeatureTable:
