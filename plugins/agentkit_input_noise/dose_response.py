@@ -22,7 +22,6 @@ LEAST_FOR_LOGISTIC = 5
 """Strengths, zero among them, below which four parameters would fit anything."""
 NOT_MONOTONE_SE = 3.0
 CENSORED_SHARE = 0.05
-Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
