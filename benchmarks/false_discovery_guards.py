@@ -15,7 +15,13 @@ from false_discovery_agents import LEVEL, Agent
 from false_discovery_worlds import Search, World
 from numpy.typing import NDArray
 
-from agentkit.agent.batches import BATCH_UNITS, FIRST_BATCHES, FUTILITY_FROM_UNITS
+from agentkit.agent.batches import (
+    BATCH_UNITS,
+    FIRST_BATCHES,
+    FUTILITY_FROM_UNITS,
+    FUTILITY_SPEED,
+    LEARNING_NATS,
+)
 from agentkit.stats.eprocess import log_tails_path, streams
 from agentkit.stats.intervals import log_threshold, rounded
 from agentkit.stats.procedures import bh, levels_at, saffron
@@ -264,7 +270,8 @@ def _one_claim(
         decided = need <= k
         stop = active & (decided | (end == agent.cap))
         if agent.patient and end >= FUTILITY_FROM_UNITS:
-            reachable = log_e + 2 * (agent.cap - end) * np.maximum(0.0, log_e / end)
+            speed = FUTILITY_SPEED * np.maximum(0.0, (log_e + LEARNING_NATS) / end)
+            reachable = log_e + (agent.cap - end) * speed
             stop |= active & (reachable < rule.thresholds[k - 1])
         runs += active
         decided_now |= stop & decided

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 BATCH_UNITS = 20
 FUTILITY_FROM_UNITS = 60
+FUTILITY_SPEED = 3.0
+"""How many times faster than so far evidence may still grow before its claim is given up."""
+LEARNING_NATS = 2.0
+"""What a betting e-process loses while it learns how to bet; after that it grows faster than log_e / units says."""
 FIRST_BATCHES = FUTILITY_FROM_UNITS // BATCH_UNITS
 
 
@@ -90,11 +94,12 @@ def reason_to_stop(claim: OpenClaim) -> str:
 
 
 def is_futile(claim: OpenClaim) -> bool:
-    """Whether the evidence, doubled in speed, would still miss its threshold; or the effect is ruled out."""
+    """Whether the evidence, grown at several times its speed, would still miss its threshold; or the effect is ruled out."""
     if claim.units < FUTILITY_FROM_UNITS:
         return False
     left = claim.max_units - claim.units
-    reachable = claim.log_e + 2 * left * max(0.0, claim.log_e / claim.units)
+    speed = FUTILITY_SPEED * max(0.0, (claim.log_e + LEARNING_NATS) / claim.units)
+    reachable = claim.log_e + left * speed
     return reachable < math.log(1 / claim.level) or _effect_ruled_out(claim)
 
 

@@ -60,7 +60,8 @@ def test_nothing_is_left_when_every_claim_is_closed():
 def test_no_claim_is_given_up_before_sixty_units_nor_while_its_evidence_can_still_get_there():
     assert not is_futile(claim("H1").after(status(40, log_e=-5.0)))
     assert not is_futile(claim("H1").after(status(60, log_e=2.0)))
-    assert is_futile(claim("H1").after(status(60, log_e=0.1)))
+    assert not is_futile(claim("H1").after(status(60, log_e=0.1)))  # it has only just learnt how to bet
+    assert is_futile(claim("H1").after(status(60, log_e=-1.5)))
 
 
 @pytest.mark.parametrize(
