@@ -5,16 +5,18 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
     BaseModel,
     Field,
     PlainValidator,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 Positive = Annotated[float, Field(gt=0)]
 MOST_HYPOTHESES = 10_000
+FAMILY_UNITS = 6
+"""Flipping the signs of n units gives no p-value below 2^(1-n): under .05 from six units on."""
 
 
 def _most_hypotheses(value: Any) -> int | Literal["open"]:
@@ -44,12 +48,38 @@ class CampaignSection(Frozen):
     max_hypotheses: Annotated[int | Literal["open"], PlainValidator(_most_hypotheses)] = 100
 
 
-class ExploreStep(Frozen):
-    """One exploration: free, never evidence. `metric` and `sesoi` tell the planner what to follow up."""
+class Exploration(Frozen):
+    """One look at what a tool does: the terms that a study's step and a planner's call have in common."""
 
-    tool: str
-    params: dict[str, Any] = Field(default_factory=dict)
-    units: Annotated[int, Field(ge=1, le=256)] = 8
+    tool: Annotated[str, Field(description="name of a perturbation tool")]
+    params: Annotated[dict[str, Any], Field(default_factory=dict, description="the tool's own params")]
+    units: Annotated[int, Field(ge=1, le=256, description="fresh paired replicates")] = 8
+    family_p: Annotated[
+        bool, Field(description="also give each condition's p-value adjusted over the whole sweep (maxT)")
+    ] = False
+
+    @model_validator(mode="after")
+    def _enough_units_for_a_family(self) -> Self:
+        if self.family_p and self.units < FAMILY_UNITS:
+            raise ValueError(
+                f"family_p over {self.units} units cannot fall below {2.0 ** (1 - self.units):.3g}; "
+                f"explore at least {FAMILY_UNITS} units"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_the_key_existed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A study is known by its content: one that does not use `family_p` stays the study it was recorded as."""
+        content: dict[str, Any] = handler(self)
+        return content if self.family_p else {k: v for k, v in content.items() if k != "family_p"}
+
+
+class ExploreStep(Exploration):
+    """One exploration: free, never evidence. `metric` and `sesoi` tell the planner what to follow up.
+
+    `family_p` treats the sweep as one family: beside each condition stands its p-value adjusted over all of them.
+    """
+
     metric: str | None = None
     sesoi: Positive | None = None
 

@@ -7,29 +7,41 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agentkit.ledger.family import family_p
 from agentkit.types import BASELINE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agentkit.ledger import Hypothesis, Plan, Run, Spec, Status
     from agentkit.measurements import Measurements
     from agentkit.tools import Tool
 
 MOST_CONDITIONS = 200
 DIGITS = 6
+NOTE = "exploratory, never evidence"
+FAMILY_NOTE = "family_p is adjusted over all conditions of its metric (maxT, joint sign flips of units)"
 
 
-def explore_answer(run: Run, table: Measurements, tool: Tool) -> dict[str, Any]:
-    """Per metric and condition: mean difference to baseline over units, and its standard error."""
+def explore_answer(run: Run, table: Measurements, tool: Tool, *, family: bool = False) -> dict[str, Any]:
+    """Per metric and condition: mean difference to baseline over units, and its standard error.
+
+    With `family` also `family_p`: its p-value adjusted over all conditions of the metric (`ledger.family`).
+    """
     return {
         "run": run.ref,
-        "note": "exploratory, never evidence",
+        "note": f"{NOTE}; {FAMILY_NOTE}" if family else NOTE,
         "units": len(table.units),
         "failed": len(run.units) - len(table.units),
-        "metrics": {m: _metric_answer(table, tool, m) for m in table.metrics},
+        "metrics": {
+            m: _metric_answer(table, tool, m, family_p(run, m) if family else None) for m in table.metrics
+        },
     }
 
 
-def _metric_answer(table: Measurements, tool: Tool, metric: str) -> dict[str, Any]:
+def _metric_answer(
+    table: Measurements, tool: Tool, metric: str, adjusted: Mapping[str, float] | None
+) -> dict[str, Any]:
     declared = tool.metric(metric)
     baseline = table.column(metric, BASELINE)
     names, means, errors = [], [], []
@@ -51,6 +63,7 @@ def _metric_answer(table: Measurements, tool: Tool, metric: str) -> dict[str, An
         "conditions": [names[i] for i in kept],
         "mean": [_short(means[i]) for i in kept],
         "se": [_short(errors[i]) for i in kept],
+        **({} if adjusted is None else {"family_p": [_short(adjusted[names[i]]) for i in kept if adjusted]}),
         "not_shown": len(names) - len(kept),
     }
 
@@ -74,9 +87,10 @@ def explore_lines(answer: dict[str, Any]) -> list[str]:
         if not table["conditions"]:
             continue
         i = max(range(len(table["mean"])), key=lambda j: abs(table["mean"][j]))
+        adjusted = f"family p {table['family_p'][i]:.2g}, " if table.get("family_p") else ""
         lines.append(
             f"explore  {answer['run']}  {metric}: baseline {table['baseline']:.3g}; of {len(table['mean'])} conditions "
-            f"{table['conditions'][i]} moved most ({table['mean'][i]:+.3g} ± {table['se'][i]:.2g} se, "
+            f"{table['conditions'][i]} moved most ({table['mean'][i]:+.3g} ± {table['se'][i]:.2g} se, {adjusted}"
             f"{answer['units']} units; exploratory)"
         )
     return lines

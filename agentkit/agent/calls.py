@@ -6,20 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from agentkit.study import Exploration
 from agentkit.types import Frozen
 
 CANCELLED = "cancelled by the user"
 """What a planner is told of a call that the user ended."""
 
-Units = Annotated[int, Field(ge=1, le=256, description="fresh paired replicates")]
 
-
-class ExploreCall(Frozen):
+class ExploreCall(Exploration):
     """Run one tool for choosing what to claim. Free, any number of times, never evidence."""
-
-    tool: Annotated[str, Field(description="name of a perturbation tool")]
-    params: Annotated[dict[str, Any], Field(default_factory=dict, description="the tool's own params")]
-    units: Units = 8
 
 
 class RegisterCall(Frozen):

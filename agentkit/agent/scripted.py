@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def explore_all(toolbox: Toolbox, steps: Iterable[Mapping[str, Any]]) -> list[Answer]:
     """Run explore steps in order; `metric` and `sesoi` are for planners and are left out."""
-    keep = ("tool", "params", "units")
+    keep = ("tool", "params", "units", "family_p")
     return [
         toolbox.call(f"explore-{i}", "explore", {k: step[k] for k in keep if k in step})
         for i, step in enumerate(steps)

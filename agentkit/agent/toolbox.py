@@ -262,7 +262,8 @@ class Toolbox:
     def _explore(self, request: calls.ExploreCall, key: str) -> Answer:
         run = self._explored(request.tool, request.params, request.units, key)
         table = run.measurements()
-        answer = explore_answer(run, table, self.plugins.tool(request.tool))
+        tool = self.plugins.tool(request.tool)
+        answer = explore_answer(run, table, tool, family=request.family_p)
         for line in explore_lines(answer):
             self._notify(line)
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentkit.report.canvas import drawn
@@ -69,6 +70,9 @@ def _run(run: Exploration, findings: Sequence[Finding]) -> Iterator[Block]:
     for i, (variant, sites) in enumerate(maps.items()):
         name = f"heads-{run.ref}" + (f"-{i + 1}" if len(maps) > 1 else "")
         yield _head_picture(name, run, rows, metric, variant, sites, findings)
+    if family := run.family_p.get(metric):
+        yield _family_table(rows, metric, family)
+        return
     drawn = {condition for sites in maps.values() for condition in sites.values()}
     if rest := [row for row in rows if row.condition not in drawn]:
         yield _shift_table(rest, metric)
@@ -148,6 +152,25 @@ def _shift_table(rows: Sequence[Shift], metric: str) -> Table:
         tuple(_shift_row(row, _decimals(kept)) for row in kept),
         numeric=frozenset({1, 2, 3, 4}),
         caption=f"Exploratory. Differences are paired by unit; {T_INTERVAL} (descriptive, not adjusted).{more}",
+    )
+
+
+def _family_table(rows: Sequence[Shift], metric: str, family: Mapping[str, float]) -> Table:
+    """The table above for a sweep that is one family; the conditions of smallest p where they are many."""
+    telling = sorted(rows, key=lambda row: family[row.condition])[:MOST_ROWS]
+    kept = [row for row in rows if row in telling]
+    table = _shift_table(kept, metric)
+    more = f" The {MOST_ROWS} of smallest p among {len(rows)} conditions." if len(rows) > MOST_ROWS else ""
+    return replace(
+        table,
+        columns=(*table.columns, "Family p"),
+        rows=tuple(
+            (*cells, text(number(family[row.condition], 2)))
+            for cells, row in zip(table.rows, kept, strict=True)
+        ),
+        numeric=table.numeric | {len(table.columns)},
+        caption=f"{table.caption} Family p: adjusted over all {len(family)} conditions (maxT, joint sign flips of "
+        f"units); it chose claims and is no verdict.{more}",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentkit.errors import StatsError
@@ -93,6 +93,8 @@ class Exploration:
     failed: int
     measurements: Measurements | None
     """None when no unit came back."""
+    family_p: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Metric, then condition: p-value adjusted over the metric's conditions; empty where nobody asked for it."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ def read_facts(campaign: Campaign) -> Facts:
     findings = read_findings(campaign)
     runs = campaign.runs()
     explored = [run for run in runs if run.phase == "explore"]
+    families = _families(campaign)
     return Facts(
         key=campaign.key,
         alpha=campaign.alpha,
@@ -177,7 +180,7 @@ def read_facts(campaign: Campaign) -> Facts:
         head=campaign.head(),
         n_campaigns=len(campaign.ledger.campaigns()),
         findings=findings,
-        explorations=tuple(_exploration(run) for run in explored),
+        explorations=tuple(_exploration(run, run.ref in families) for run in explored),
         n_confirm_runs=len(runs) - len(explored),
         attempts=Counter(attempt.status or "unfinished" for run in runs for attempt in run.attempts()),
         explore_units=Counter(status for run in explored for status in run.outcomes().values()),
@@ -214,9 +217,18 @@ def _finding(campaign: Campaign, hypothesis: Hypothesis, verdict: VerdictRow | N
     )
 
 
-def _exploration(run: Run) -> Exploration:
+def _families(campaign: Campaign) -> set[str]:
+    """Explore runs that were asked for p-values over their whole sweep."""
+    answers = [call["answer"] for call in campaign.decisions("call_answered") if call["name"] == "explore"]
+    return {a["run"] for a in answers if any("family_p" in metric for metric in a["metrics"].values())}
+
+
+def _exploration(run: Run, is_family: bool) -> Exploration:
+    from agentkit.ledger.family import family_p
+
     outcomes = run.outcomes()
     ok = sum(status == "ok" for status in outcomes.values())
+    table = run.measurements() if ok else None
     return Exploration(
         ref=run.ref,
         tool=run.tool,
@@ -224,7 +236,8 @@ def _exploration(run: Run) -> Exploration:
         params=run.params,
         units=ok,
         failed=len(outcomes) - ok,
-        measurements=run.measurements() if ok else None,
+        measurements=table,
+        family_p={m: family_p(run, m) for m in table.metrics} if table and is_family else {},
     )
 
 

@@ -289,7 +289,7 @@ def test_a_refusal_is_an_answer(lab, campaign):
 
 
 def test_an_exception_inside_a_tool_is_told_to_the_planner_and_the_loop_goes_on(lab, campaign, monkeypatch):
-    monkeypatch.setattr("agentkit.agent.toolbox.explore_answer", lambda *_: {}["gone"])
+    monkeypatch.setattr("agentkit.agent.toolbox.explore_answer", lambda *_, **__: {}["gone"])
     with talk(lab, campaign, [Reply("", [shift(0.1)]), Reply("I see")]) as (session, _):
         assert session.send("go") == "I see"
     (message,) = tool_messages(session)
@@ -402,7 +402,9 @@ def test_parallel_calls_of_one_turn_run_off_the_main_thread_and_are_all_recorded
 
     real = module.explore_answer
     monkeypatch.setattr(
-        module, "explore_answer", lambda *a: (threads.add(threading.current_thread().name), real(*a))[1]
+        module,
+        "explore_answer",
+        lambda *a, **k: (threads.add(threading.current_thread().name), real(*a, **k))[1],
     )
     with talk(lab, campaign, [Reply("", [shift(i / 20) for i in range(1, 9)]), Reply("done")]) as (
         session,

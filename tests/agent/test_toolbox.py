@@ -23,6 +23,32 @@ def test_an_exploration_answers_with_means_errors_and_a_warning_that_it_is_one(t
     assert [r.phase for r in campaign.runs()] == ["explore"]
 
 
+def test_a_sweep_asked_as_a_family_gets_p_values_over_all_its_conditions_and_nothing_else_changes(toolbox):
+    plain = toolbox.call("1", "explore", {**EXPLORE, "units": 8})
+    family = toolbox.call("2", "explore", {**EXPLORE, "units": 8, "family_p": True})
+    level = family["metrics"]["level"]
+    adjusted = dict(zip(level["conditions"], level.pop("family_p"), strict=True))
+    assert adjusted["up"] == adjusted["down"] <= 0.02 and adjusted["same"] == 1.0
+    assert level == plain["metrics"]["level"]
+    assert family["note"].startswith("exploratory, never evidence; family_p is adjusted over all conditions")
+
+
+def test_p_values_of_a_family_that_could_never_be_small_are_refused_with_the_number(toolbox, campaign):
+    with pytest.raises(
+        ParamError, match="family_p over 5 units cannot fall below 0.0625; explore at least 6 units"
+    ):
+        toolbox.call("1", "explore", {**EXPLORE, "units": 5, "family_p": True})
+    assert campaign.runs() == []
+
+
+def test_a_call_recorded_before_a_field_existed_is_the_same_call(lab, campaign):
+    old = {"call_id": "test/1", "name": "explore", "args": {**EXPLORE, "params": {}}, "runs_before": 0}
+    campaign.decide("planner", "call_started", old)
+    assert lab.toolbox(campaign, session="test").call("1", "explore", EXPLORE)["run"] == "R1"
+    with pytest.raises(ParamError, match="other arguments"):
+        lab.toolbox(campaign, session="test").call("1", "explore", {**EXPLORE, "units": 8, "family_p": True})
+
+
 def test_a_tools_own_name_is_short_for_explore(toolbox):
     short = toolbox.call("1", "tiny.shift", {"by": 0.2, "units": 4})
     long = toolbox.call("2", "explore", {"tool": "tiny.shift", "params": {"by": 0.2}, "units": 4})
@@ -49,7 +75,7 @@ def test_a_call_that_was_begun_and_not_answered_is_refused_with_other_arguments(
     lab, toolbox, campaign, monkeypatch
 ):
     with monkeypatch.context() as cut:
-        cut.setattr("agentkit.agent.toolbox.explore_answer", lambda *_: 1 / 0)
+        cut.setattr("agentkit.agent.toolbox.explore_answer", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             toolbox.call("1", "explore", EXPLORE)
     again = lab.toolbox(campaign, session="test")
@@ -63,7 +89,7 @@ def test_a_call_that_was_cut_off_never_takes_over_the_run_of_another_call(
 ):
     toolbox.call("1", "explore", EXPLORE)
     with monkeypatch.context() as cut:  # answered from the ledger, so it begins no run of its own
-        cut.setattr("agentkit.agent.toolbox.explore_answer", lambda *_: 1 / 0)
+        cut.setattr("agentkit.agent.toolbox.explore_answer", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             toolbox.call("2", "explore", EXPLORE)
     lab.toolbox(campaign, session="other").call("1", "explore", {**EXPLORE, "params": {"by": 0.1}})

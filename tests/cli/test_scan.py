@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 import agentkit
 from agentkit.ledger import Ledger
+from agentkit.ledger.family import family_p
 from agentkit.stats.fixed import max_t
 from tests.cli.conftest import STUDY
 
@@ -52,3 +55,47 @@ def test_a_script_picks_sites_by_max_t_over_the_whole_sweep_and_confirms_them_on
         assert len(labels) == len(chosen) and set(labels.values()) <= {"supported", "inconclusive"}
         assert "supported" in labels.values(), json.dumps(labels)
         assert not seeds(lab.ledger, "explore") & seeds(lab.ledger, "confirm")
+
+
+FAMILY = {"units: 12\n": "units: 12\n    family_p: true\n"}
+
+
+def test_a_study_prints_the_p_values_of_its_sweep_as_one_family_and_no_verdict_reads_them(
+    write_study, agentkit
+):
+    [(plain, family)] = FAMILY.items()
+    code, _, err = agentkit(
+        "run", write_study(text=STUDY.replace(plain, family), report="family", store="family.db")
+    )
+    assert code == 0, err
+    assert "family p 0.0" in err and "exploratory)" in err
+    code, _, err = agentkit("run", write_study(report="plain", store="plain.db"))
+    assert code == 0 and "family p" not in err
+    with Ledger("family.db", readonly=True) as one, Ledger("plain.db", readonly=True) as other:
+        campaign = one.reopen("pairs")
+        [sweep] = [r for r in campaign.runs("explore") if len(r.units) == 12]
+        adjusted = family_p(sweep, "margin")
+        assert list(adjusted) == list(sweep.measurements().conditions[1:])
+        assert all(0 < p <= 0.01 for p in adjusted.values())  # 12 units, five clear effects
+        [answer] = [
+            c["answer"] for c in campaign.decisions("call_answered") if c["answer"].get("run") == "R1"
+        ]
+        told = answer["metrics"]["margin"]
+        assert told["family_p"] == pytest.approx([adjusted[c] for c in told["conditions"]], rel=1e-5)
+        fields = ("hypothesis", "label", "units", "estimate", "lo", "hi", "log_e")
+        verdicts = [
+            [tuple(getattr(v, f) for f in fields) for v in ledger.reopen("pairs").verdicts()]
+            for ledger in (one, other)
+        ]
+        assert verdicts[0] == verdicts[1] != []
+        one.verify()
+    report = Path("family/report.md").read_text()
+    assert "| Family p |" in report and "it chose claims and is no verdict" in report
+    assert "Family p" not in Path("plain/report.md").read_text()
+
+
+def test_a_family_of_too_few_units_is_refused_with_its_line(write_study, agentkit):
+    path = write_study(text=STUDY.replace("units: 12\n", "units: 5\n    family_p: true\n"))
+    code, _, err = agentkit("run", path)
+    assert code == 2 and "family_p over 5 units cannot fall below 0.0625; explore at least 6 units" in err
+    assert not Path("lab.db").exists()

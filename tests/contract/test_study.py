@@ -34,6 +34,7 @@ BROKEN = {
     "goal: x\nhypotheses:\n- {tool: t, metric: m, direction: less, sesoi: 0.1}": "give either condition",
     "goal: x\nhypotheses:\n- {tool: t, metric: m, condition: c, direction: les, sesoi: 0.1}": "direction: Input should be 'greater'",
     "goal: x\nhypotheses:\n- {tool: t, metric: m, condition: c, direction: less, sesoi: .nan}": "sesoi",
+    "goal: x\nexplore:\n- {tool: t, units: 4, family_p: true}": "family_p over 4 units cannot fall below 0.125; explore at least 6",
     "goal: x\nseed: -4": "s.yaml:2: seed",
     "goal: x\nseed: 1.5": "s.yaml:2: seed: Input should be a valid integer",
     "goal: x\nexplore:\n- {{tool: t}}": "s.yaml:3: a key must be text",

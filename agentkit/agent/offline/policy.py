@@ -38,10 +38,8 @@ def next_action(steps: Sequence[Mapping[str, Any]], events: Sequence[Event]) -> 
     explored = [e for e in events if e.name == "explore"]
     if len(explored) < len(steps):
         step = steps[len(explored)]
-        return Action(
-            "explore",
-            {"tool": step["tool"], "params": dict(step.get("params") or {}), "units": step.get("units", 8)},
-        )
+        args = {"tool": step["tool"], "params": dict(step.get("params") or {}), "units": step.get("units", 8)}
+        return Action("explore", {**args, **({"family_p": True} if step.get("family_p") else {})})
     return from_claims_to_report(_wanted(steps, explored), events)
 
 
