@@ -1,6 +1,6 @@
 """Run one of the noise studies of `examples/` in a store of its own, and print curves and ledger verdicts.
 
-    python benchmarks/noise_studies.py slots|detect|certify|rl|speech|graph
+    python benchmarks/noise_studies.py slots|detect|certify|rl|speech|graph|purify
 
 No speed is compared: the ledger decides. CPU seconds are those of the whole study, the ledger included.
 """
@@ -22,7 +22,7 @@ from agentkit.study import load_study
 
 STUDIES = {
     "slots": "noisy_slots", "detect": "attack_or_noise", "certify": "certified_digits", "rl": "policy_noise",
-    "speech": "speech_hallucination", "graph": "damaged_graph",
+    "speech": "speech_hallucination", "graph": "damaged_graph", "purify": "purified_digits",
 }  # fmt: skip
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

@@ -18,6 +18,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     from agentkit_input_noise.graph_tool import noise_graph
     from agentkit_input_noise.image_tool import noise_image
     from agentkit_input_noise.pii_tool import noise_pii
+    from agentkit_input_noise.purify_tool import noise_purify
     from agentkit_input_noise.rl_tool import noise_rl
     from agentkit_input_noise.slots_tool import noise_slots
     from agentkit_input_noise.text_tool import noise_text
@@ -27,6 +28,7 @@ def agentkit_register_tools(register: Callable[[Tool], None]) -> None:
     register(noise_image)
     register(noise_certify)
     register(noise_attack)
+    register(noise_purify)
     register(noise_bounds)
     register(noise_detect)
     register(noise_rl)

@@ -20,8 +20,11 @@ class Attack(Params):
     ] = "digits:cnn"
     data: Annotated[str, Field(description="labelled images in [0, 1]: URI of a data set")] = "digits:"
     kind: Annotated[
-        Literal["fgsm", "pgd", "uap"],
-        Field(description="fgsm: one step; pgd: projected gradient; uap: one perturbation for all images"),
+        Literal["fgsm", "pgd", "uap", "gradient_shift"],
+        Field(
+            description="fgsm: one step; pgd: projected gradient; uap: one perturbation for all images; "
+            "gradient_shift: moved straight along the gradient by an L2 distance"
+        ),
     ] = "pgd"
     eps: Annotated[Strengths, Field(description="radii in pixel units of [0, 1]")] = (
         0.02,
@@ -30,7 +33,9 @@ class Attack(Params):
         0.15,
         0.2,
     )
-    norm: Annotated[Literal["inf", "2"], Field(description="norm that eps is measured in")] = "inf"
+    norm: Annotated[
+        Literal["inf", "2"], Field(description="norm that eps is measured in; of gradient_shift 2")
+    ] = "inf"
     step: Annotated[float | None, Field(gt=0, le=1, description="size of a step; null: a quarter of eps")] = (
         None
     )
@@ -41,10 +46,15 @@ class Attack(Params):
         int, Field(ge=10, le=10_000, description="train images that uap learns from, per unit")
     ] = 300
 
+    @property
+    def norm_of_eps(self) -> str:
+        """The norm that eps is measured in, `inf` or `2`."""
+        return "2" if self.kind == "gradient_shift" else self.norm
+
 
 @agentkit.tool(
     name="noise.attack",
-    version="1",
+    version="2",
     metrics=[
         Metric("accuracy", 0, 1),
         Metric("flip_rate", 0, 1, baseline=0, higher_is_better=False),
@@ -61,8 +71,9 @@ def noise_attack(params: Attack, units: Sequence[Unit], ctx: Context) -> agentki
 
     Each unit draws `items` test images (and, for uap, train images to learn the perturbation from, so its
     flips are on images it never saw). Conditions: `baseline`, `chance` (predictions permuted over the items),
-    `KIND=EPS`, and two controls that cannot be switched off: `random_sign=EPS` (every value moves by eps at
-    random; the same L-inf) and `random_sphere=EPS` (a random direction with the attack's own L2, item by item).
+    `KIND=EPS`, and two controls that cannot be switched off: `random_sign=EPS` (every value moves by eps, in L2
+    by the item's own largest change, at random; the same L-inf) and `random_sphere=EPS` (a random direction with
+    the attack's own L2, item by item).
 
     Metrics over the unit's items: `accuracy`, `flip_rate` (class differs from that of the clean image; of uap
     this is the held-out fooling rate), `loss` (mean cross-entropy), and the measured `linf` and `l2`.

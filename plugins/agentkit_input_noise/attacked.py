@@ -77,7 +77,7 @@ def draw(
 ) -> None:
     """Store curves and claims of a whole exploration, the control of the attack's norm as a band."""
     drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
-    controls = {str(params.kind): "random_sign" if params.norm == "inf" else "random_sphere"}
+    controls = {str(params.kind): "random_sign" if params.norm_of_eps == "inf" else "random_sphere"}
     curve_files.write(
         ctx, table, units, curve_files.Sweep((params.kind, *CONTROLS), params.eps, drawn, controls)
     )
@@ -108,7 +108,8 @@ def perturbed(
         moved = (images + learnt.cpu()).clamp(0, 1)
     else:
         moved = by_gradient(params, gradient, images, labels, ball, step, stream, device)
-    sign = attacks.random_sign(images, eps, unit.torch_generator("noise.attack.random_sign"))
+    size = eps if params.norm_of_eps == "inf" else attacks.largest_change(images, moved)
+    sign = attacks.random_sign(images, size, unit.torch_generator("noise.attack.random_sign"))
     sphere = attacks.random_sphere(images, moved, unit.torch_generator("noise.attack.random_sphere"))
     return {params.kind: moved, "random_sign": sign, "random_sphere": sphere}
 
@@ -123,7 +124,7 @@ def by_gradient(
     stream: torch.Generator,
     device: str,
 ) -> Tensor:
-    """FGSM or PGD in batches of a fixed number of rows; short ones are padded with their first row."""
+    """FGSM, PGD or a shift in batches of a fixed number of rows; short ones are padded with their first row."""
     done, rows = [], classify.rows_for(images, MOST_ROWS)
     for some, theirs in zip(torch.split(images, rows), torch.split(labels, rows), strict=True):
         missing = rows - len(some)
@@ -131,6 +132,8 @@ def by_gradient(
         y = torch.cat([theirs, theirs[:1].expand(missing)]).to(device)
         if params.kind == "fgsm":
             moved = attacks.fgsm(gradient, x, y, ball)
+        elif params.kind == "gradient_shift":
+            moved = attacks.gradient_shift(gradient, x, y, ball.eps)
         else:
             moved = attacks.pgd(
                 gradient,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KERNELS = {
     "noise.text": "linkage", "noise.slots": "slots", "noise.image": "images", "noise.attack": "attacked",
     "noise.rl": "rollouts", "noise.asr": "asr", "noise.graph": "links", "noise.certify": "certify",
-    "noise.detect": "detect", "noise.pii": "anonymised",
+    "noise.detect": "detect", "noise.pii": "anonymised", "noise.purify": "purified",
 }  # fmt: skip
 """Module that draws each tool's files."""
 

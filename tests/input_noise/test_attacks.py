@@ -217,3 +217,62 @@ def test_robust_accuracy_is_within_half_a_percent_of_art(digits, digits_net):
     )
     found = [float((digits_net(torch.as_tensor(m)).argmax(1) == y).float().mean()) for m in (ours, theirs)]
     assert abs(found[0] - found[1]) <= 0.005
+
+
+def every_step(gradient, start, x, labels, ball, step, steps):
+    """What `ascend` promises, without its short cut."""
+    point = start
+    for _ in range(steps):
+        point = ball.project(point + step * ball.uphill(gradient(point, labels)), x)
+    return point
+
+
+class RowByRow(nn.Module):
+    """Two classes from sums over single rows, so that no row's last bit depends on its neighbours."""
+
+    def forward(self, x):
+        waves = torch.arange(1, 65, dtype=x.dtype)
+        score = (torch.sin(3 * x.flatten(1) + waves) * waves.cos()).sum(dim=1)
+        return torch.stack([score, -score], dim=1)
+
+
+@pytest.mark.parametrize("norm", ["inf", "2"])
+@pytest.mark.parametrize("steps", [1, 2, 39, 40])
+def test_items_that_go_to_and_fro_leave_early_and_end_where_all_steps_lead(norm, steps, batch):
+    x, y = batch
+    rows = []
+
+    class Counted(InputGradient):
+        def __call__(self, x, labels):
+            rows.append(len(x))
+            return super().__call__(x, labels)
+
+    gradient, ball = Counted(RowByRow()), Ball(norm, 0.1)
+    start = ball.random_start(x, generator())
+    found = attacks.ascend(gradient, start, x, y % 2, ball, step=0.025, steps=steps)
+    assert norm == "2" or steps < 39 or min(rows) < len(x)
+    assert torch.equal(found, every_step(gradient, start, x, y % 2, ball, 0.025, steps))
+
+
+def test_the_short_cut_changes_no_prediction_of_a_network(batch, digits_net):
+    x, y = batch
+    gradient, ball = InputGradient(digits_net), Ball("inf", 0.1)
+    start = ball.random_start(x, generator())
+    found = attacks.ascend(gradient, start, x, y, ball, step=0.025, steps=20)
+    whole = every_step(gradient, start, x, y, ball, 0.025, 20)
+    assert (found - whole).abs().mean() < 1e-4
+    assert (digits_net(found).argmax(1) == digits_net(whole).argmax(1)).float().mean() > 0.98
+
+
+def test_a_shift_along_the_gradient_has_its_length_and_costs_more_than_a_random_direction(run):
+    table = run({"kind": "gradient_shift", "eps": [0.8], "items": 40})
+    for kind in ("gradient_shift", "random_sphere"):
+        assert table.column("l2", f"{kind}=0.8") == pytest.approx(0.8, abs=0.02)
+    losses = [table.column("loss", f"{kind}=0.8").mean() for kind in ("gradient_shift", "random_sphere")]
+    assert losses[0] > 2 * losses[1]
+
+
+def test_in_l2_the_random_signs_have_the_attacks_own_largest_change(run):
+    table = run({"norm": "2", "eps": [0.5], "steps": 5, "items": 40})
+    assert table.column("linf", "random_sign=0.5") == pytest.approx(table.column("linf", "pgd=0.5"), abs=1e-6)
+    assert (table.column("linf", "pgd=0.5") < 0.5).all()

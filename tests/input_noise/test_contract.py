@@ -14,6 +14,7 @@ from agentkit_input_noise.detect_tool import noise_detect
 from agentkit_input_noise.graph_tool import noise_graph
 from agentkit_input_noise.image_tool import noise_image
 from agentkit_input_noise.pii_tool import noise_pii
+from agentkit_input_noise.purify_tool import noise_purify
 from agentkit_input_noise.rl_tool import noise_rl
 from agentkit_input_noise.slots_tool import noise_slots
 from agentkit_input_noise.text_tool import noise_text
@@ -70,6 +71,13 @@ class TestCertify(ToolCase):
 class TestAttack(NoiseCase):
     tool = noise_attack
     params = {"eps": [0.1], "steps": 2, "items": 10}
+    zero = {"eps": [0]}
+
+
+@needs("sklearn", "image")
+class TestPurify(NoiseCase):
+    tool = noise_purify
+    params = {"purifiers": ["median"], "eps": [0.1], "steps": 2, "items": 10}
     zero = {"eps": [0]}
 
 
