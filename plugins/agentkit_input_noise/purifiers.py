@@ -87,7 +87,8 @@ def projection(train: Tensor) -> Purifier:
     def project(x: Tensor) -> Tensor:
         axes, centre = basis.to(x), mean.to(x)
         cleaned = centre + ((x.flatten(1) - centre) @ axes.T) @ axes
-        return cleaned.reshape(x.shape).clamp(0, 1)
+        whole: Tensor = cleaned.reshape(x.shape)
+        return whole.clamp(0, 1)
 
     return project
 
