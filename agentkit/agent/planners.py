@@ -28,10 +28,11 @@ def chosen_planner(named: str | None = None) -> tuple[str, str]:
 
     Order: AGENTKIT_PLANNER, ANTHROPIC_API_KEY, AGENTKIT_BASE_URL. Which model of Anthropic's stands in the dated price file.
     """
-    if named not in (None, "", "auto"):
+    said = os.environ.get("AGENTKIT_PLANNER")
+    if named not in (None, "", "auto", said):
         return str(named), "asked for"
-    if said := os.environ.get("AGENTKIT_PLANNER"):
-        return said, "AGENTKIT_PLANNER is set"
+    if said not in (None, "", "auto"):
+        return str(said), "AGENTKIT_PLANNER is set"
     if os.environ.get("ANTHROPIC_API_KEY"):
         return f"anthropic:{load_prices().default_model}", "ANTHROPIC_API_KEY is set"
     if os.environ.get("AGENTKIT_BASE_URL"):

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from agentkit import __version__
-from agentkit.cli import mcp, plugins, rows, talk
+from agentkit.cli import config, mcp, plugins, rows, talk
 from agentkit.errors import AgentkitError
 
 
@@ -43,6 +43,7 @@ tools_app = typer.Typer(no_args_is_help=True, help="List and show the tools that
 app.add_typer(tools_app, name="tools")
 app.add_typer(mcp.app, name="mcp")
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(config.app, name="config")
 for _kind in rows.KINDS:
     app.add_typer(rows.group(_kind), name=_kind)
 
@@ -52,14 +53,22 @@ StoreArgument = Annotated[
 ]
 DEFAULT_STORE = "agentkit.db"
 INTERRUPTED = 130
+NEED_NO_OPTIONS = {"doctor", "--help"}
+"""These work, and say what is wrong, also beside a broken `agentkit.toml`."""
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     """Perturbation experiments: frozen hypotheses, fresh seeds, verdicts computed by code."""
     if version:
         print(f"agentkit {__version__}")
         raise typer.Exit
+    if ctx.invoked_subcommand and not NEED_NO_OPTIONS & {ctx.invoked_subcommand, *sys.argv}:
+        name = ctx.invoked_subcommand
+        ctx.default_map = {name: config.default_map(ctx.command.get_command(ctx, name))}  # type: ignore[attr-defined]
 
 
 app.command()(talk.chat)
@@ -134,8 +143,12 @@ def tools_run(
     ] = None,
     units: Annotated[int, typer.Option(min=1, max=256, help="Paired replicates.")] = 8,
     store: Annotated[str, typer.Option(help="Ledger path or URL.", envvar="AGENTKIT_STORE")] = DEFAULT_STORE,
-    campaign: Annotated[str, typer.Option(help="Where it is recorded.")] = "default",
-    workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "local",
+    campaign: Annotated[
+        str, typer.Option(help="Where it is recorded.", envvar="AGENTKIT_CAMPAIGN")
+    ] = "default",
+    workers: Annotated[
+        str, typer.Option(help="inline, local, local:2.", envvar="AGENTKIT_WORKERS")
+    ] = "local",
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is known, and compare.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -257,7 +270,9 @@ def calibrate(
     store: Annotated[
         str | None, typer.Option(help="Keep the ledger here; a temporary one unless said.")
     ] = None,
-    workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "local",
+    workers: Annotated[
+        str, typer.Option(help="inline, local, local:2.", envvar="AGENTKIT_WORKERS")
+    ] = "local",
     as_json: JsonFlag = False,
 ) -> None:
     """Look for something where nothing is: A/A campaigns of a tool through the real ledger. Exit 1 on failure."""

@@ -20,9 +20,12 @@ def serve(
         str, typer.Option(help="Ledger path or URL.", envvar="AGENTKIT_STORE")
     ] = "sqlite:///agentkit.db",
     campaign: Annotated[
-        str, typer.Option(help="The campaign that calls act on; made when absent.")
+        str,
+        typer.Option(help="The campaign that calls act on; made when absent.", envvar="AGENTKIT_CAMPAIGN"),
     ] = "default",
-    workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "local",
+    workers: Annotated[
+        str, typer.Option(help="inline, local, local:2.", envvar="AGENTKIT_WORKERS")
+    ] = "local",
     tool: Annotated[
         list[str] | None,
         typer.Option("--tool", help="A tool that may be called, as often as needed; all unless said."),
@@ -30,13 +33,21 @@ def serve(
     allow_register: Annotated[
         bool, typer.Option("--allow-register", help="Let the host freeze claims; without it only dry runs.")
     ] = False,
-    max_runs: Annotated[int | None, typer.Option(min=0, help="Runs this server may start.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(min=0, help="Seconds its runs may take.")] = None,
+    max_runs: Annotated[
+        int | None, typer.Option(min=0, help="Runs this server may start.", envvar="AGENTKIT_MAX_RUNS")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Seconds its runs may take.", envvar="AGENTKIT_MAX_SECONDS")
+    ] = None,
     max_gpu_seconds: Annotated[
-        float | None, typer.Option(min=0, help="GPU seconds its runs may take.")
+        float | None,
+        typer.Option(min=0, help="GPU seconds its runs may take.", envvar="AGENTKIT_MAX_GPU_SECONDS"),
     ] = None,
     module: Annotated[
-        list[str] | None, typer.Option("--module", help="Import path of a module with tools of your own.")
+        list[str] | None,
+        typer.Option(
+            "--module", help="Import path of a module with tools of your own.", envvar="AGENTKIT_MODULES"
+        ),
     ] = None,
 ) -> None:
     """Serve one MCP client on stdin and stdout; what happens is told on stderr."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from agentkit.cli.config import with_unsaid
 from agentkit.cli.output import emit, say
 from agentkit.cli.progress import Progress
 from agentkit.errors import ConfigError
@@ -42,7 +43,7 @@ def run_study(
         raise ConfigError(f"--require {require!r}: supported or decided is allowed")
     file = _read(study)
     overrides = {"store": store, "workers": workers, "report": report}
-    plan = file.study.model_copy(update={k: v for k, v in overrides.items() if v is not None})
+    plan = with_unsaid(file.study).model_copy(update={k: v for k, v in overrides.items() if v is not None})
     if dry_run:
         from agentkit.cli.dry_run import print_preview
 

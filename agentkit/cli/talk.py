@@ -7,25 +7,48 @@ from typing import Annotated, Any
 import typer
 
 Store = Annotated[str, typer.Option(help="The ledger: a path or a database URL.", envvar="AGENTKIT_STORE")]
-Campaign = Annotated[str | None, typer.Option(help="The campaign; made when absent. Default: default.")]
+Campaign = Annotated[
+    str | None,
+    typer.Option(help="The campaign; made when absent. Default: default.", envvar="AGENTKIT_CAMPAIGN"),
+]
 Planner = Annotated[
     str | None,
-    typer.Option(help="offline, anthropic:MODEL, or an installed planner; else what the environment says."),
+    typer.Option(
+        help="offline, anthropic:MODEL, or an installed planner; else what the environment says.",
+        envvar="AGENTKIT_PLANNER",
+    ),
 ]
 Approve = Annotated[
     str,
-    typer.Option(help="auto, ask, never, or a YAML file: who may freeze claims and start long explorations."),
+    typer.Option(
+        help="auto, ask, never, or a YAML file: who may freeze claims and start long explorations.",
+        envvar="AGENTKIT_APPROVE",
+    ),
 ]
-Workers = Annotated[str, typer.Option(help="inline, local, local:2.")]
+Workers = Annotated[str, typer.Option(help="inline, local, local:2.", envvar="AGENTKIT_WORKERS")]
 Module = Annotated[
-    list[str] | None, typer.Option("--module", help="Import path of a module with tools of your own.")
+    list[str] | None,
+    typer.Option(
+        "--module", help="Import path of a module with tools of your own.", envvar="AGENTKIT_MODULES"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines to stdout.")]
-MaxRuns = Annotated[int | None, typer.Option(min=0, help="Runs that may be started.")]
-MaxTokens = Annotated[int | None, typer.Option(min=0, help="Tokens the planner may use.")]
-MaxSeconds = Annotated[float | None, typer.Option(min=0, help="Seconds that runs may take.")]
-MaxGpuSeconds = Annotated[float | None, typer.Option(min=0, help="GPU seconds that runs may take.")]
-BudgetUsd = Annotated[float | None, typer.Option(min=0, help="USD the planner may cost.")]
+MaxRuns = Annotated[
+    int | None, typer.Option(min=0, help="Runs that may be started.", envvar="AGENTKIT_MAX_RUNS")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=0, help="Tokens the planner may use.", envvar="AGENTKIT_MAX_TOKENS")
+]
+MaxSeconds = Annotated[
+    float | None, typer.Option(min=0, help="Seconds that runs may take.", envvar="AGENTKIT_MAX_SECONDS")
+]
+MaxGpuSeconds = Annotated[
+    float | None,
+    typer.Option(min=0, help="GPU seconds that runs may take.", envvar="AGENTKIT_MAX_GPU_SECONDS"),
+]
+BudgetUsd = Annotated[
+    float | None, typer.Option(min=0, help="USD the planner may cost.", envvar="AGENTKIT_BUDGET_USD")
+]
 DEFAULT_STORE = "agentkit.db"
 
 
