@@ -39,6 +39,7 @@ from agentkit.errors import (
 )
 from agentkit.ledger import Spec
 from agentkit.ledger.counts import count_runs, nth_run, spent_on_models
+from agentkit.ledger.ledger import is_run, no_verdict
 from agentkit.ledger.listing import rows
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class Toolbox:
         self._lock = threading.Lock()
         self._started = {c["call_id"]: c for c in campaign.decisions("call_started")}
         self._answered = {c["call_id"]: c for c in campaign.decisions("call_answered")}
+        self._cut_off: set[str] = set()
+        """Calls that were begun and not answered, and are now asked again: what is done already may be their own doing."""
         self._carry_spending()
 
     @property
@@ -221,6 +224,7 @@ class Toolbox:
     def _begin(self, key: str, name: str, request: Frozen) -> None:
         if key in self._started:
             self._refuse_other(key, name, request)
+            self._cut_off.add(key)
             return
         began = {
             "call_id": key,
@@ -338,6 +342,8 @@ class Toolbox:
         if request.dry_run:
             return plan_answer(self.campaign.plan(spec, pilot), spec)
         hypothesis = self.campaign.find(spec)
+        if hypothesis is not None and key not in self._cut_off:
+            return self._registered_before(hypothesis, pilot)
         if hypothesis is None:
             hypothesis = self.campaign.register(spec, pilot=pilot, claim_text=request.claim)
         answer = {"hypothesis": hypothesis.ref, **plan_answer(self.campaign.plan(spec, pilot), spec)}
@@ -346,6 +352,18 @@ class Toolbox:
             f"weight {hypothesis.weight:.3g} of alpha {self.campaign.alpha:g}; fresh seeds derived"
         )
         return answer
+
+    def _registered_before(self, hypothesis: Hypothesis, pilot: NDArray[np.float64] | None) -> Answer:
+        """A claim is frozen once: the one that is there, and how far it is."""
+        spec = hypothesis.spec
+        self._notify(
+            f"known    this claim is registered already: {hypothesis.described()}; nothing was frozen"
+        )
+        return {
+            **plan_answer(self.campaign.plan(spec, pilot), spec),
+            **status_answer(hypothesis, self.campaign.status(hypothesis)),
+            "registered_before": True,
+        }
 
     def _spec(self, request: calls.RegisterCall, params: Params, explored: Run) -> Spec:
         return Spec.build(
@@ -376,7 +394,7 @@ class Toolbox:
 
     def _stop(self, request: calls.StopCall, key: str) -> Answer:
         hypothesis = self._hypothesis(request.hypothesis)
-        if hypothesis.state != "closed":
+        if hypothesis.state != "closed" or key not in self._cut_off:
             self.campaign.close(hypothesis, request.reason)
         hypothesis = self._hypothesis(request.hypothesis)
         return status_answer(hypothesis, self.campaign.status(hypothesis))
@@ -425,6 +443,8 @@ class Toolbox:
         for hypothesis in self.campaign.hypotheses():
             if hypothesis.ref == ref:
                 return hypothesis
+        if is_run(ref):
+            raise SpecError(no_verdict(ref))
         raise SpecError(unknown("hypothesis", ref, [h.ref for h in self.campaign.hypotheses()]))
 
     def _latest_exploration(self, tool: str, params: Params) -> Run | None:

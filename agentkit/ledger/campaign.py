@@ -123,7 +123,7 @@ class Campaign:
         """
         spec.checked()
         if (known := self.find(spec)) is not None:
-            raise SpecError(f"this spec is registered already: {known.ref}, {known.state}")
+            raise SpecError(f"this spec is registered already: {known.described()}")
         if not allow_underpowered:
             self.plan(spec, pilot).refuse_underpowered()
         with self.ledger.store.write() as connection:
@@ -191,7 +191,7 @@ class Campaign:
         with self.ledger.store.write() as connection:
             if hypothesis.state == "closed":
                 raise RuleViolation(
-                    "AK002", f"hypothesis {hypothesis.ref} is closed ({hypothesis.close_reason})"
+                    "AK002", f"hypothesis {hypothesis.described()}; it cannot be closed again"
                 )
             count = sa.select(sa.func.count()).select_from(RUN_UNIT).where(units_unanswered(hypothesis.id))
             if waiting := connection.execute(count).scalar_one():

@@ -99,9 +99,7 @@ def start_confirm(
     }
     with campaign.ledger.store.write() as connection:
         if hypothesis.state != "frozen":
-            raise RuleViolation(
-                "AK005", f"hypothesis {hypothesis.ref} is {hypothesis.state}; register a new one"
-            )
+            raise RuleViolation("AK005", f"hypothesis {hypothesis.described()}; register a new one")
         if (waiting := _waiting_run(campaign, connection, hypothesis)) is not None:
             return waiting
         first = units_dispatched(connection, hypothesis.id)

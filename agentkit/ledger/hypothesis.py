@@ -52,6 +52,11 @@ class Hypothesis:
         reason = self._now(HYPOTHESIS.c.close_reason)
         return None if reason is None else str(reason)
 
+    def described(self) -> str:
+        """Where it stands, for messages: `H3 is closed after 40 units (decided)`."""
+        reason = f" ({self.close_reason})" if self.close_reason else ""
+        return f"{self.ref} is {self.state} after {self.sample().values.size} units{reason}"
+
     def _now(self, column: sa.ColumnElement[Any]) -> Any:
         with self.campaign.ledger.store.read() as connection:
             return connection.execute(sa.select(column).where(HYPOTHESIS.c.id == self.id)).scalar_one()

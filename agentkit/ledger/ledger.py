@@ -264,11 +264,19 @@ def _refuse_other(row: Mapping[str, Any], asked: Mapping[str, Any], *, root_give
         )
 
 
+def is_run(ref: int | str) -> bool:
+    """Whether a reference names a run, such as `R3`."""
+    return re.fullmatch(r"R\d+", str(ref).strip(), re.IGNORECASE) is not None
+
+
+def no_verdict(ref: int | str) -> str:
+    """What is said to whoever asks for a run's verdict."""
+    return f"{ref} is a run, and no run has a verdict: register a hypothesis and confirm it on fresh units"
+
+
 def _number(ref: int | str, letter: str, kind: str) -> int:
-    if letter == "H" and re.fullmatch(r"R\d+", str(ref).strip(), re.IGNORECASE):
-        raise LedgerError(
-            f"{ref} is a run, and no run has a verdict: register a hypothesis and confirm it on fresh units"
-        )
+    if letter == "H" and is_run(ref):
+        raise LedgerError(no_verdict(ref))
     match = re.fullmatch(rf"{letter}?(\d{{1,18}})", str(ref).strip(), re.IGNORECASE)
     if match is None:
         raise LedgerError(f"{kind} {ref!r}: write a number, or {letter}3")

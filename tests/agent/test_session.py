@@ -156,6 +156,16 @@ def test_an_offline_session_replays_through_the_same_server(lab, campaign):
 # ---- approvals
 
 
+def test_a_question_asked_again_is_answered_by_the_claim_that_is_there(lab, campaign):
+    first = lab.ask("does tiny.shift by 0.3 lower the level?", campaign=campaign)
+    runs = len(campaign.runs())
+    again = lab.ask("tell me: does tiny.shift by 0.3 lower the level?", campaign=campaign)
+    assert first.text.splitlines()[0] == again.text.splitlines()[0]
+    assert first.verdicts == again.verdicts != ()
+    assert (len(campaign.runs()), len(campaign.hypotheses())) == (runs, 1)
+    assert any(line.startswith("known    this claim is registered already: H1 is closed") for line in lab.lines)
+
+
 def test_without_anybody_to_ask_the_session_waits_and_another_process_approves_it_once(lab, campaign):
     with talk(lab, campaign, [Reply("", [Call("register", CLAIM), shift(0.1)])], policy=ASK) as (session, _):
         with pytest.raises(ApprovalError, match="waits for approval") as error:

@@ -127,8 +127,60 @@ def test_a_claim_goes_from_registration_to_a_verdict_that_code_computes(toolbox,
     (verdict,) = campaign.verdicts()
     assert (verdict.label, verdict.units) == ("supported", 40)
     assert verdict.estimate == pytest.approx(0.3)
-    with pytest.raises(RuleViolation, match="AK005"):
+    with pytest.raises(
+        RuleViolation, match=r"AK005: hypothesis H1 is closed after 40 units \(decided\); register a new"
+    ):
         toolbox.call("4", "run_batch", {"hypothesis": ref, "units": 20})
+    with pytest.raises(
+        RuleViolation, match=r"AK002: hypothesis H1 is closed after 40 units \(decided\); it cannot be"
+    ):
+        toolbox.call("5", "stop", {"hypothesis": ref})
+
+
+def test_a_stop_that_was_cut_off_before_its_answer_is_answered_by_what_it_did(
+    lab, toolbox, campaign, monkeypatch
+):
+    ref = toolbox.call("1", "register", CLAIM)["hypothesis"]
+    toolbox.call("2", "run_batch", {"hypothesis": ref, "units": 40})
+    with monkeypatch.context() as cut:
+        cut.setattr("agentkit.agent.toolbox.status_answer", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            toolbox.call("3", "stop", {"hypothesis": ref, "reason": "decided"})
+    again = lab.toolbox(campaign, session="test")
+    assert again.call("3", "stop", {"hypothesis": ref, "reason": "decided"})["state"] == "closed"
+    with pytest.raises(RuleViolation, match="AK002"):
+        again.call("4", "stop", {"hypothesis": ref, "reason": "decided"})
+
+
+def test_a_claim_registered_again_is_the_one_that_is_there_and_says_how_far_it_is(lab, toolbox, campaign):
+    first = toolbox.call("1", "register", CLAIM)
+    toolbox.call("2", "run_batch", {"hypothesis": "H1", "units": 40})
+    again = toolbox.call("3", "register", CLAIM)
+    assert again == {**again, **first, "registered_before": True, "state": "decided", "units": 40}
+    assert len(campaign.hypotheses()) == 1
+    assert (
+        lab.lines[-1]
+        == "known    this claim is registered already: H1 is frozen after 40 units; nothing was frozen"
+    )
+
+
+def test_a_registration_that_was_cut_off_before_its_answer_is_no_second_one(
+    lab, toolbox, campaign, monkeypatch
+):
+    with monkeypatch.context() as cut:
+        cut.setattr("agentkit.agent.toolbox.formula", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            toolbox.call("1", "register", CLAIM)
+    assert "registered_before" not in lab.toolbox(campaign, session="test").call("1", "register", CLAIM)
+    assert len(campaign.hypotheses()) == 1
+
+
+def test_the_verdict_of_an_explored_run_is_refused(toolbox):
+    assert toolbox.call("1", "explore", EXPLORE)["run"] == "R1"
+    for name, args in (("stop", {}), ("run_batch", {}), ("status", {"what": "hypothesis"})):
+        asked = {"id": "R1", **args} if name == "status" else {"hypothesis": "R1", **args}
+        with pytest.raises(SpecError, match="R1 is a run, and no run has a verdict: register a hypothesis"):
+            toolbox.call(f"2-{name}", name, asked)
 
 
 @pytest.mark.parametrize(

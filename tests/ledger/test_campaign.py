@@ -315,7 +315,7 @@ def test_a_claim_cannot_close_on_units_still_in_flight(campaign: Campaign, plugi
         campaign.close(hypothesis, "looks good")
     work(run)
     campaign.close(hypothesis, "stopped")
-    with pytest.raises(RuleViolation, match=r"AK002: hypothesis H1 is closed \(stopped\)"):
+    with pytest.raises(RuleViolation, match=r"AK002: hypothesis H1 is closed after 5 units \(stopped\)"):
         campaign.close(hypothesis, "again")
     with pytest.raises(RuleViolation, match="AK005: hypothesis H1 is closed"):
         campaign.start_confirm(hypothesis, 1)
@@ -471,7 +471,7 @@ def test_exactly_max_hypotheses_fit_the_budget(ledger: Ledger, plugins: Plugins,
 
 def test_the_same_spec_twice_names_the_one_that_is_there(campaign: Campaign, plugins: Plugins) -> None:
     campaign.register(build(plugins))
-    with pytest.raises(SpecError, match="registered already: H1, frozen"):
+    with pytest.raises(SpecError, match="registered already: H1 is frozen after 0 units"):
         campaign.register(build(plugins))
 
 

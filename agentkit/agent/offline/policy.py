@@ -152,6 +152,10 @@ def open_claims(events: Sequence[Event]) -> list[OpenClaim]:
                 max_units=args.get("max_units", 200),
                 units_left=args.get("max_units", 200),
             )
+            if answer.get("registered_before"):
+                claims[answer["hypothesis"]] = claims[answer["hypothesis"]].after(
+                    answer, batch=answer["units"] > 0
+                )
         elif event.name in ("run_batch", "stop"):
             ref = answer["hypothesis"]
             claims[ref] = claims[ref].after(answer, batch=event.name == "run_batch")
