@@ -44,12 +44,14 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     from agentkit_input_noise.cartpole_target import cartpole
     from agentkit_input_noise.digits_target import digits
     from agentkit_input_noise.graph_target import graph, linker
+    from agentkit_input_noise.intents_target import intents
     from agentkit_input_noise.photos_target import effnet_lite0, photos
     from agentkit_input_noise.speech_target import speech, whisper
     from agentkit_input_noise.tagger_target import tagger
     from agentkit_input_noise.variants_target import variants
 
     register(addresses)
+    register(intents)
     register(tagger)
     register(digits)
     register(cartpole)

@@ -30,7 +30,11 @@ def rows_for(images: Tensor, most: int = MOST_ROWS) -> int:
 
 @torch.no_grad()
 def logits(classifier: Classifier, images: Tensor, device: str, rows: int | None = None) -> Tensor:
-    """Outputs for images of shape (items, channels, height, width), on the CPU, shape (items, classes)."""
+    """Outputs for images of shape (items, channels, height, width), on the CPU, shape (items, classes).
+
+    Raises:
+        TargetError: a classifier that cannot take images of this shape, or gives something else than finite logits.
+    """
     size, parts = rows or rows_for(images), []
     for part in torch.split(images, size):
         full = (
@@ -38,7 +42,7 @@ def logits(classifier: Classifier, images: Tensor, device: str, rows: int | None
             if len(part) < size
             else part
         )
-        parts.append(classifier(full.to(device))[: len(part)].cpu())
+        parts.append(_forward(classifier, full.to(device))[: len(part)].cpu())
     found = torch.cat(parts)
     if found.ndim != 2 or len(found) != len(images):
         raise TargetError(
@@ -48,6 +52,19 @@ def logits(classifier: Classifier, images: Tensor, device: str, rows: int | None
         first = int((~torch.isfinite(found)).any(dim=1).nonzero()[0])
         raise TargetError(f"the classifier gave NaN or an infinity for image {first} of {len(images)}")
     return found
+
+
+def _forward(classifier: Classifier, images: Tensor) -> Tensor:
+    try:
+        return classifier(images)
+    except torch.OutOfMemoryError:
+        raise  # the worker goes on with smaller batches
+    except RuntimeError as error:
+        channels, height, width = images.shape[1:]
+        raise TargetError(
+            f"the classifier cannot take images of {channels} channels, {height} x {width} pixels: {error}; "
+            "choose target and data that belong together"
+        ) from error
 
 
 def pool(data: Any, items: Sequence[int]) -> tuple[Tensor, Tensor | None]:

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from agentkit.errors import TargetError
+from agentkit.errors import ParamError, TargetError
 from agentkit_input_noise.errors import TargetNotDeterministicError
 
 if TYPE_CHECKING:
@@ -30,10 +30,16 @@ _CLEAN: WeakKeyDictionary[Any, Vectors] = WeakKeyDictionary()
 
 
 def embed(encoder: Encoder, texts: Iterable[str], batch: int | None = None) -> Vectors:
-    """Each distinct text's embedding, scaled to length 1; the encoder sees each text once."""
+    """Each distinct text's embedding, scaled to length 1; the encoder sees each text once.
+
+    Raises:
+        ParamError: a text that is no Unicode.
+        TargetError: an encoder that gives no embedding for a text.
+    """
     distinct = list(dict.fromkeys(texts))
     if not distinct:
         return {}
+    _require_unicode(distinct)
     rows = encoder.encode(distinct) if batch is None else encoder.encode(distinct, batch_size=batch)  # type: ignore[call-arg]  # asked only after an out-of-memory
     rows = rows.detach().cpu().numpy() if hasattr(rows, "detach") else np.asarray(rows)
     _require_rows(rows, distinct)
@@ -57,6 +63,14 @@ def embed_clean(encoder: Encoder, texts: Iterable[str], batch: int | None = None
     known = _CLEAN.setdefault(encoder, {})
     known.update(embed(encoder, [t for t in wanted if t not in known], batch))
     return known
+
+
+def _require_unicode(texts: Sequence[str]) -> None:
+    for text in texts:
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            raise ParamError(
+                f"the text {text!r} holds half a surrogate pair: it was read in another encoding; read it as UTF-8"
+            )
 
 
 def _require_rows(rows: NDArray[Any], texts: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from agentkit import BASELINE, Measurements
 from agentkit_input_noise import curve_files, keyed, letters, sweep
 from agentkit_input_noise.embeddings import Vectors, embed, embed_clean
 from agentkit_input_noise.sweep import CHANCE
+from agentkit_input_noise.text_classes import NearestClass
 from agentkit_input_noise.words import LEVEL_KINDS, WordNoise
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ UNITS_AT_ONCE = 16
 """Units whose queries are encoded together, so that the encoder's fixed batches are full."""
 
 METRICS = ("recall_at_1", "margin", "cosine", "neighbours_kept", "edit_rate")
+WITH_CLASSES = (*METRICS, "accuracy", "flip_rate")
 
 
 class Landing(NamedTuple):
@@ -60,6 +62,7 @@ class Question:
         candidates: clean texts, all distinct.
         answers: index of each item's right candidate, shape (items,).
         lot: an answer drawn by lot for each item, shape (items,).
+        items: the texts' indices in the data set.
     """
 
     queries: dict[str, list[str]]
@@ -67,6 +70,7 @@ class Question:
     candidates: list[str]
     answers: NDArray[np.int64]
     lot: NDArray[np.int64]
+    items: Sequence[int]
 
 
 def measure(
@@ -77,7 +81,9 @@ def measure(
     rewritten = ctx.target(params.variants) if params.variants else None
     cells = {name: cell for name, cell in cells_of(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]
-    values = np.zeros((len(METRICS), len(units), len(conditions)))
+    classes = NearestClass(encoder, data, ctx.batch) if hasattr(data, "labels") else None
+    names = METRICS if classes is None else WITH_CLASSES
+    values = np.zeros((len(names), len(units), len(conditions)))
     examples: dict[str, list[dict[str, Any]]] = {}
     for start in range(0, len(units), UNITS_AT_ONCE):
         part = units[start : start + UNITS_AT_ONCE]
@@ -87,11 +93,16 @@ def measure(
         vectors = embed(encoder, texts, ctx.batch)
         for u, question in enumerate(questions, start):
             landed = {c: land(question, c, clean, vectors, params.neighbours) for c in conditions}
-            values[:, u] = np.array([landing.means(question.edit_rate[c]) for c, landing in landed.items()]).T
+            told = [landing.means(question.edit_rate[c]) for c, landing in landed.items()]
+            if classes is not None:
+                labels = np.array([data.labels[i] for i in question.items])
+                right = classified(question, conditions, classes, labels, units[u], clean | vectors)
+                told = [(*a, *b) for a, b in zip(told, right, strict=True)]
+            values[:, u] = np.array(told).T
             if units[u].index == 0:
                 examples = {c: shown(question, c, landing) for c, landing in landed.items()}
         ctx.progress(min(start + UNITS_AT_ONCE, len(units)), len(units))
-    table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    table = Measurements.from_arrays(units, conditions, dict(zip(names, values, strict=True)))
     draw(ctx, params, table, metrics, units)
     curve_files.write_examples(ctx, examples)
     return table
@@ -105,7 +116,8 @@ def draw(
     units: Sequence[Unit],
 ) -> None:
     """Store curves and claims of a whole exploration."""
-    drawn = [m for m in metrics if m.name in ("recall_at_1", "margin")]
+    main = ("accuracy", "recall_at_1") if "accuracy" in table.metrics else ("recall_at_1", "margin")
+    drawn = [m for name in main for m in metrics if m.name == name]
     kinds = [k for k in params.kinds if k not in LEVEL_KINDS]
     curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.strengths, drawn))
 
@@ -147,6 +159,7 @@ def ask(
         candidates=[data.texts[i] for i in pool],
         answers=np.array([place[i] for i in items]),
         lot=unit.rng("chance").integers(0, len(pool), size=len(items)),
+        items=items,
     )
 
 
@@ -198,6 +211,22 @@ def land(question: Question, condition: str, clean: Vectors, vectors: Vectors, n
     cosines[at, right] = -np.inf
     wrong = cosines.argmax(axis=1)
     return Landing(to_right, cosines[at, wrong], wrong, kept)
+
+
+def classified(
+    question: Question,
+    conditions: Sequence[str],
+    classes: NearestClass,
+    labels: NDArray[np.int64],
+    unit: Unit,
+    vectors: Vectors,
+) -> list[tuple[float, float]]:
+    """Accuracy and flip rate of every condition; those of `chance` are the clean classes, permuted over the items."""
+    found = {c: classes.of([vectors[q] for q in question.queries[c]]) for c in {BASELINE, *conditions}}
+    found[CHANCE] = found[BASELINE][unit.rng("chance.class").permutation(len(labels))]
+    return [
+        (float((found[c] == labels).mean()), float((found[c] != found[BASELINE]).mean())) for c in conditions
+    ]
 
 
 def _cosines(

@@ -22,7 +22,12 @@ class TextNoise(Params):
     """Which texts are misspelt, how, and how strongly."""
 
     target: Annotated[str, Field(description="text encoder: URI of an object with encode(texts)")] = "minilm:"
-    data: Annotated[str, Field(description="texts to find again: URI of a linkage data set")] = "addresses:"
+    data: Annotated[
+        str,
+        Field(
+            description="texts to find again, as a URI: addresses:, or intents: (requests to classify by intent)"
+        ),
+    ] = "addresses:"
     kinds: Annotated[
         tuple[TextKind, ...],
         Field(
@@ -65,6 +70,8 @@ class TextNoise(Params):
         Metric("cosine", -1, 1, baseline=1),
         Metric("neighbours_kept", 0, 1, baseline=1),
         Metric("edit_rate", 0, 1, baseline=0, higher_is_better=None),
+        Metric("accuracy", 0, 1),
+        Metric("flip_rate", 0, 1, baseline=0, higher_is_better=False),
     ],
     resources=Resources(cpus=1),
     seconds_per_unit=1.0,
@@ -82,7 +89,9 @@ def noise_text(params: TextNoise, units: Sequence[Unit], ctx: Context) -> agentk
     Metrics, means over the unit's items: `recall_at_1` (the right text is strictly nearest), `margin`
     ((cosine to the right text - largest cosine to a wrong one) / 2), `cosine` (to the right text),
     `neighbours_kept` (share of the clean text's nearest candidates still among the query's nearest) and
-    `edit_rate` (measured share of editable places that was edited). A call for all conditions also stores
+    `edit_rate` (measured share of editable places that was edited). Of data with classes (`intents:`) also
+    `accuracy` (the right class's train texts are nearest on average) and `flip_rate` (another class than that of
+    the clean text). A call for all conditions also stores
     curve.json and curve.svg (fits, ED50, intervals: descriptive), strength.json, contrasts.json (claims to
     register) and examples.json.
     """

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -194,6 +195,18 @@ def test_corruptions_of_small_or_grey_images_are_refused(run, photo):
 def test_pixels_outside_the_range_are_refused_with_the_item(run):
     with pytest.raises(ParamError, match="item 0 has pixels outside"):
         run({**PARAMS, "items": 2}, data=Photo(top=255.0), model=Brightness())
+
+
+@pytest.mark.parametrize(
+    ("change", "shape"),
+    [
+        (lambda x: x.expand(-1, 3, -1, -1), "3 channels, 8 x 8"),
+        (lambda x: x.repeat(1, 1, 1, 2), "1 channels, 8 x 16"),
+    ],
+)
+def test_images_of_other_channels_or_size_than_the_classifier_takes_are_refused(run, digits, change, shape):
+    with pytest.raises(TargetError, match=f"cannot take images of {shape} pixels.*belong together"):
+        run(data=dataclasses.replace(digits, images=change(digits.images)))
 
 
 def test_a_classifier_that_gives_nan_is_refused(run):

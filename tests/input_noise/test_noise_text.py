@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from agentkit.errors import ParamError, TargetError
+from agentkit_input_noise.embeddings import embed
 from agentkit_input_noise.errors import NothingPerturbedError, TargetNotDeterministicError
 from agentkit_input_noise.letters import LetterNoise
 from agentkit_input_noise.text_tool import noise_text
@@ -146,6 +147,11 @@ def test_more_items_than_the_data_holds_are_refused(run):
 def test_noise_that_finds_no_letter_is_refused(run):
     with pytest.raises(NothingPerturbedError, match="typos finds nothing to edit in any of 2 items"):
         run({**PARAMS, "items": 2, "candidates": 3, "neighbours": 1}, data=Digits())
+
+
+def test_a_text_read_in_another_encoding_is_refused(encoder):
+    with pytest.raises(ParamError, match="half a surrogate pair.*read it as UTF-8"):
+        embed(encoder, ["Main Street", b"caf\xe9".decode("utf-8", "surrogateescape")])
 
 
 def test_an_encoder_that_returns_nan_is_refused_with_the_text(run):
