@@ -11,7 +11,7 @@ from agentkit import BASELINE, Measurements
 from agentkit_input_noise import attacks, classify, curve_files, picture_files
 from agentkit_input_noise.addresses import draw as draw_items
 from agentkit_input_noise.attacks import Ball, InputGradient
-from agentkit_input_noise.images import measured_size
+from agentkit_input_noise.images import measured_size, write_strength
 from agentkit_input_noise.sweep import CHANCE, name_of
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ def draw(
     metrics: Sequence[Metric],
     units: Sequence[Unit],
 ) -> None:
-    """Store curves and claims of a whole exploration, the control of the attack's norm as a band."""
+    """Store curves, claims and measured strengths of a whole exploration, the control of the attack's norm as a band."""
     drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
     controls = {str(params.kind): "random_sign" if params.norm_of_eps == "inf" else "random_sphere"}
-    curve_files.write(
-        ctx, table, units, curve_files.Sweep((params.kind, *CONTROLS), params.eps, drawn, controls)
-    )
+    kinds = (params.kind, *CONTROLS)
+    curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.eps, drawn, controls))
+    write_strength(ctx, table, {name_of(kind, eps): eps for kind in kinds for eps in params.eps})
 
 
 def perturbed(

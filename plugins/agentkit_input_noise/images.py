@@ -115,13 +115,14 @@ def draw(
     kinds = pixel_kinds(params)
     controls = {"edge_weighted": "gaussian"} if "edge_weighted" in kinds else {}
     curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.strengths, drawn, controls))
+    write_strength(ctx, table, {name: strength for name, (_, strength) in sweep_of(params).items()})
+
+
+def write_strength(ctx: curve_files.Files, table: Measurements, requested: dict[str, float]) -> None:
+    """Store requested beside measured strength (means over units of `linf` and `l2`) of a whole exploration."""
     if ctx.conditions is None:
-        strengths = [
-            {
-                "condition": name,
-                "requested": strength,
-                **{m: float(table.column(m, name).mean()) for m in ("linf", "l2")},
-            }
-            for name, (_, strength) in sweep_of(params).items()
-        ]
-        ctx.artifact("strength.json", strengths)
+        ctx.artifact("strength.json", [
+            {"condition": name, "requested": strength,
+             **{m: float(table.column(m, name).mean()) for m in ("linf", "l2")}}
+            for name, strength in requested.items()
+        ])  # fmt: skip

@@ -37,6 +37,15 @@ def test_an_attack_shows_its_controls_beside_it(context, units):
     }
 
 
+def test_measured_strength_stands_beside_the_requested_one(context, units):
+    noise_attack(noise_attack.parse({"eps": [0.1, 0.2], "steps": 5, "items": 20}), units[:2], context)
+    rows = {row["condition"]: row for row in context.artifacts["strength.json"]}
+    assert len(rows) == 6
+    for eps in (0.1, 0.2):
+        assert rows[f"pgd={eps}"]["linf"] == pytest.approx(rows[f"pgd={eps}"]["requested"], abs=1e-6)
+        assert rows[f"random_sphere={eps}"]["l2"] == pytest.approx(rows[f"pgd={eps}"]["l2"], rel=0.02)
+
+
 def test_a_confirmation_leaves_no_picture(make_context, digits, digits_net, units):
     context = make_context({"digits:": digits, "digits:cnn": digits_net}, {"gaussian=0.2"})
     noise_image(
