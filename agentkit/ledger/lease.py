@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import socket
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,8 @@ class PostgresLease:
         self, connection: sa.Connection, campaign_id: int, campaign: str, *, takeover: bool = False
     ) -> None:
         self._id, self._campaign, self._schema = campaign_id, campaign, 0
+        token = secrets.token_hex(4)  # tells our own sessions from those of another driver in this process
+        self._name = f"agentkit pid={os.getpid()} host={socket.gethostname()}"[:54] + f" {token}"
         if takeover:
             schema = connection.exec_driver_sql(_SCHEMA).scalar_one()
             connection.exec_driver_sql(_END_HOLDER, (schema, campaign_id))
@@ -103,21 +106,34 @@ class PostgresLease:
         """Nothing to do: who was ended has no session to write with."""
 
     def renew(self, connection: sa.Connection) -> None:
-        """Take the lock for this session (which may hold it already)."""
-        name = f"agentkit pid={os.getpid()} host={socket.gethostname()}"
-        connection.execute(sa.select(sa.func.set_config("application_name", name[:63], sa.false())))
-        self._schema = connection.exec_driver_sql(_SCHEMA).scalar_one()
-        free = sa.select(sa.func.pg_try_advisory_lock(self._schema, self._id))
-        if not connection.execute(free).scalar_one():
-            raise CampaignLockedError(_locked_by(self._campaign, self._holder(connection)))
+        """Take the lock for this session (which may hold it already).
 
-    def _holder(self, connection: sa.Connection) -> str:
+        A session of ours whose link broke may live on at the server, which has not noticed, and hold the lock: it is
+        ended first.
+        """
+        connection.execute(sa.select(sa.func.set_config("application_name", self._name, sa.false())))
+        self._schema = connection.exec_driver_sql(_SCHEMA).scalar_one()
+        if self._taken(connection):
+            return
+        if self._holder_name(connection) == self._name:
+            connection.exec_driver_sql(_END_HOLDER, (self._schema, self._id))
+            if self._taken(connection):
+                return
+        raise CampaignLockedError(_locked_by(self._campaign, self._holder(connection)))
+
+    def _taken(self, connection: sa.Connection) -> bool:
+        free = sa.select(sa.func.pg_try_advisory_lock(self._schema, self._id))
+        return bool(connection.execute(free).scalar_one())
+
+    def _holder_name(self, connection: sa.Connection) -> str:
         query = (
             "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
             "WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
         )
-        name = connection.exec_driver_sql(query, (self._schema, self._id)).scalar()
-        match = re.fullmatch(r"agentkit pid=(\d+) host=(.*)", str(name))
+        return str(connection.exec_driver_sql(query, (self._schema, self._id)).scalar())
+
+    def _holder(self, connection: sa.Connection) -> str:
+        match = re.fullmatch(r"agentkit pid=(\d+) host=(.*) \w+", self._holder_name(connection))
         return json.dumps({"pid": match[1], "host": match[2]}) if match else ""
 
     def release(self) -> None:

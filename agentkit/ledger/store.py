@@ -24,6 +24,17 @@ APPLICATION_ID = 0x41474B54
 """`AGKT` in the header of a SQLite file: this file is a ledger."""
 
 BUSY_SECONDS = 30
+LINK = {
+    "connect_timeout": 30,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""A PostgreSQL server that no longer answers is given up after a minute; without these a half-open link waits for ever.
+
+Each may be set in the store's URL; `tcp_user_timeout` is in milliseconds.
+"""
 
 
 class Lease(Protocol):
@@ -96,7 +107,10 @@ class Store:
 
     def _postgres(self, url: sa.URL) -> sa.Engine:
         try:
-            engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_size=1)
+            settings = {name: value for name, value in LINK.items() if name not in url.query}
+            engine = sa.create_engine(
+                url, isolation_level="READ COMMITTED", pool_size=1, connect_args=settings
+            )
         except ModuleNotFoundError:
             raise MissingExtraError(
                 "PostgreSQL needs psycopg; run: pip install 'agentkit-perturb[postgres]'"

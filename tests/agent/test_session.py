@@ -163,7 +163,9 @@ def test_a_question_asked_again_is_answered_by_the_claim_that_is_there(lab, camp
     assert first.text.splitlines()[0] == again.text.splitlines()[0]
     assert first.verdicts == again.verdicts != ()
     assert (len(campaign.runs()), len(campaign.hypotheses())) == (runs, 1)
-    assert any(line.startswith("known    this claim is registered already: H1 is closed") for line in lab.lines)
+    assert any(
+        line.startswith("known    this claim is registered already: H1 is closed") for line in lab.lines
+    )
 
 
 def test_without_anybody_to_ask_the_session_waits_and_another_process_approves_it_once(lab, campaign):

@@ -100,3 +100,13 @@ def test_damaged_files_are_named_or_the_damage_is_in_bytes_that_hold_no_row(
 def test_a_postgres_session_cut_at_a_write_loses_nothing(faults: Any, undisturbed: list[Any]) -> None:
     tally = faults.cut_links(undisturbed, 5)
     assert tally.clean and tally.faults == 5 and set(tally.seen) == {"clear errors"}, tally.line()
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a socket filter")
+def test_a_slow_postgres_link_that_goes_half_open_at_a_write_loses_nothing(
+    faults: Any, undisturbed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    tally = faults.bad_links(undisturbed, 2)
+    assert tally.clean and tally.faults == 2 and set(tally.seen) == {"clear errors"}, tally.line()

@@ -331,6 +331,47 @@ def test_on_postgres_a_takeover_ends_the_session_of_the_other_driver(
         assert driver.verify().hypotheses == 1
 
 
+@pytest.fixture
+def link(postgres_server, new_postgres_url, monkeypatch):
+    """A way to the server that can go half-open, and the store at its end."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from bad_link import BadLink
+
+    folder = postgres_server.get_uri().rpartition("host=")[2]
+    link = BadLink(Path(folder) / ".s.PGSQL.5432")
+    link.store = link.url(new_postgres_url().rpartition("%3D")[2])
+    yield link
+    link.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a socket filter")
+@pytest.mark.parametrize("after_request", [False, True])
+def test_a_half_open_link_is_given_up_and_the_driver_ends_its_own_lost_session(
+    link, plugins: Plugins, after_request: bool
+) -> None:
+    with Ledger(link.store) as ledger:
+        campaign = ledger.campaign("a")
+        campaign.register(build(plugins))
+        link.half_open(after_request=after_request)
+        began = time.monotonic()
+        with pytest.raises(LedgerError, match=r"postgres.*: "):
+            campaign.register(build(plugins, null=-0.1))
+        assert time.monotonic() - began < 20
+        again = campaign.find(build(plugins, null=-0.1)) or campaign.register(build(plugins, null=-0.1))
+        assert again.ref == "H2"
+        assert ledger.verify().hypotheses == 2
+
+
+@pytest.mark.postgres
+def test_a_silent_postgres_server_is_waited_for_as_long_as_the_url_says_or_a_minute(
+    link, new_postgres_url
+) -> None:
+    for url, wanted in ((new_postgres_url(), "60000"), (link.store, "2000")):
+        with Ledger(url) as ledger, ledger.store.read() as connection:
+            assert connection.connection.driver_connection.info.get_parameters()["tcp_user_timeout"] == wanted
+
+
 def test_a_lock_file_that_says_nonsense_still_locks(path: Path) -> None:
     from agentkit.ledger.lease import FileLease
 
