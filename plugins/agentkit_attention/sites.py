@@ -31,11 +31,11 @@ HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "heads",
 
 OUTPUT_PROJECTIONS = (
     "o_proj", "out_proj", "c_proj", "proj", "out_lin", "to_out.0", "to_out", "wo", "w_o", "dense", "out", "o",
-    "proj_out", "output.dense", "fc_out", "output",
+    "proj_out", "output.dense", "fc_out", "output", "post_proj",
 )  # fmt: skip
 """Names under which hand-written attention keeps its output projection, the likelier first."""
 
-_INPUT_NAME = re.compile(r"(^|[._])(q|k|v|qkv|query|key|value|pos|rel)", re.IGNORECASE)
+_INPUT_NAME = re.compile(r"(^|[._])(q|k|v|qkv|query|key|value|pos|rel|in_proj)", re.IGNORECASE)
 _RANGE = re.compile(r"^(.*[hH])(\d+)-(\d+)$")
 
 
@@ -255,12 +255,20 @@ def _by_hand(model: nn.Module, calls: Sequence[AttentionCall], ran: set[str]) ->
             continue
         if any(s == name or s.startswith(name + ".") for s in seen):
             continue
-        heads = next(
-            (getattr(module, a) for a in HEAD_COUNTS if isinstance(getattr(module, a, None), int)), 0
-        )
+        heads = _head_count(module)
         if heads > 0 and not any(p.startswith(name + ".") for p in found):
             found[name] = _projection(name, module, heads, ran)
     return found
+
+
+def _head_count(module: nn.Module) -> int:
+    """Heads that hand-written attention says it has, itself or through its config; 0 when it says nothing."""
+    projects = any(isinstance(child, nn.Linear) for child in module.children())  # not a mere wrapper
+    for holder in (module, getattr(module, "config", None) if projects else None):
+        for name in HEAD_COUNTS:
+            if isinstance(count := getattr(holder, name, None), int):
+                return count
+    return 0
 
 
 def _family(module: nn.Module) -> str:
