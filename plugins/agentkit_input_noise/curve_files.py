@@ -170,7 +170,8 @@ def draw(curves: Sequence[dict[str, dict[str, Curve]]], sweeps: Sequence[Sweep])
             for column, (metric, of) in enumerate(curves[row].items()):
                 axes = panels[row * len(curves[row]) + column]
                 for kind, curve in of.items():
-                    _draw_curve(axes, curve, kind, colours[kind], is_control=kind in sweep.controls.values())
+                    is_control = kind in sweep.controls.values()
+                    _draw_curve(axes, curve, kind, metric, colours[kind], is_control=is_control)
                 floor = next(iter(of.values())).floor
                 axes.axhline(floor, color="0.6", lw=0.8, ls=":", label="chance or floor")
                 axes.set(xlabel=sweep.axis, ylabel=metric)
@@ -248,19 +249,23 @@ def svg_figure(
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def _draw_curve(axes: Any, curve: Curve, kind: str, colour: str, *, is_control: bool = False) -> None:
+def _draw_curve(
+    axes: Any, curve: Curve, kind: str, metric: str, colour: str, *, is_control: bool = False
+) -> None:
     low, high = curve.interval
     if is_control:
         axes.fill_between(curve.strengths, low, high, color=colour, alpha=0.25, lw=0)
     axes.errorbar(
         curve.strengths, curve.mean, yerr=np.abs(np.stack([curve.mean - low, high - curve.mean])), fmt="o",
-        ms=3.5, lw=1, color=colour, label=f"{kind} (mean, 95 % bootstrap)",
+        ms=3.5, lw=1, color=colour, label=f"{kind} ({'matched-size control, ' if is_control else ''}mean, 95 % bootstrap)",
     )  # fmt: skip
     axes.plot(curve.strengths, curve.isotonic, lw=0.8, ls="--", color=colour)
     if curve.logistic is not None:
         fine = np.linspace(0, curve.strengths[-1], 200)
         axes.plot(fine, curve.logistic.at(fine), lw=1.2, color=colour)
     if curve.ed50 is not None and curve.ed50.strength is not None:
+        bounds = "" if curve.ed50_interval is None else " [{}, {}]".format(*curve.ed50_interval)
         axes.axvline(
-            curve.ed50.strength, lw=0.8, ls="-.", color=colour, label=f"ED50 of {kind}: {curve.ed50}"
-        )
+            curve.ed50.strength, lw=0.8, ls="-.", color=colour,
+            label=f"ED50 of {kind} by {metric}: {curve.ed50}{bounds}",
+        )  # fmt: skip

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agentkit import Context
 
 MOST_ROWS = 16
-"""Conditions shown on one page of examples."""
+"""Conditions shown on one page of examples; of more, as many spread over all kinds and strengths."""
 
 RATES = np.linspace(0, 1, 101)
 """False positive rates at which ROC curves are averaged over units."""
@@ -53,7 +53,9 @@ def some(images: Tensor, outputs: Tensor) -> Shown:
 
 def draw_images(shown: Mapping[str, Shown], labels: Sequence[int] | None) -> str:
     """A row of pictures a condition; a frame is red where the prediction is wrong (or flipped, without labels)."""
-    rows = dict(list(shown.items())[:MOST_ROWS])
+    names = list(shown)
+    spread = np.linspace(0, len(names) - 1, min(MOST_ROWS, len(names))).round().astype(int)
+    rows = {names[i]: shown[names[i]] for i in spread}
     columns = len(next(iter(rows.values())).predicted)
     truth = shown[BASELINE].predicted if labels is None else list(labels)
     with svg_figure(columns, len(rows), panel=(1.1, 1.2)) as (panels, text):

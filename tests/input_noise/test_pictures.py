@@ -61,6 +61,16 @@ def test_without_labels_a_frame_marks_what_flipped():
     assert picture_files.draw_images(shown, None) != picture_files.draw_images(shown, [3, 1])
 
 
+def test_a_page_of_examples_reaches_from_the_baseline_to_the_last_of_many_conditions():
+    images = torch.zeros(1, 1, 4, 4)
+    names = ["baseline", *(f"{kind}={s}" for kind in "abcde" for s in range(1, 9))]
+    page = picture_files.draw_images({name: picture_files.Shown(images, [0]) for name in names}, [0])
+    drawn = [name for name in names if f">{name}<" in page]
+    assert len(drawn) == picture_files.MOST_ROWS
+    assert (drawn[0], drawn[-1]) == ("baseline", "e=8")
+    assert {name[0] for name in drawn[1:]} == set("abcde")
+
+
 def test_the_area_under_a_roc_curve_is_the_auroc():
     rng = np.random.default_rng(3)
     clean, perturbed = rng.standard_normal(400), rng.standard_normal(300) + 1
