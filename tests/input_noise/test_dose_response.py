@@ -2,14 +2,8 @@ import numpy as np
 import pytest
 
 from agentkit_input_noise import contrasts
-from agentkit_input_noise.dose_response import (
-    Crossing,
-    Logistic,
-    crossings,
-    describe,
-    isotonic,
-    logistic,
-)
+from agentkit_input_noise.curve_fits import Crossing, Logistic, crossings, isotonic, logistic
+from agentkit_input_noise.dose_response import describe
 
 GRID = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
 TRUE = Logistic(top=0.95, bottom=0.1, centre=0.25, slope=2.5)
