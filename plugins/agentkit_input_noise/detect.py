@@ -11,13 +11,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import attacked, classify, curve_files, picture_files
 from agentkit_input_noise.attack_tool import Attack
 from agentkit_input_noise.attacked import CONTROLS
 from agentkit_input_noise.noise_predictor import scores_of, times_up_to
+from agentkit_input_noise.roc import auroc, roc
 from agentkit_input_noise.sweep import name_of
 
 if TYPE_CHECKING:
@@ -91,20 +91,13 @@ def measure(params: Detect, units: Sequence[Unit], ctx: Context, metrics: Sequen
             right = float((outputs.argmax(dim=1) == labels).double().mean())
             strange = score(moved[name])
             values[:, u, c] = (auroc(clean, strange), right)
-            curves[name].append(picture_files.roc(clean, strange))
+            curves[name].append(roc(clean, strange))
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     draw(ctx, params, table, metrics)
     if ctx.conditions is None and len(units) >= curve_files.LEAST_UNITS:
         ctx.artifact("roc.svg", picture_files.draw_roc(curves, params.eps, kinds))
     return table
-
-
-def auroc(clean: NDArray[np.float64], perturbed: NDArray[np.float64]) -> float:
-    """Share of pairs in which the perturbed image scores higher, ties counting half (Mann and Whitney)."""
-    ranks = rankdata(np.concatenate([perturbed, clean]))
-    n, m = len(perturbed), len(clean)
-    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def detector_of(params: Detect, predictor: nn.Module, data: Any, unit: Unit) -> Any:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from scipy.stats import rankdata
 
 from agentkit import BASELINE, Measurements
 from agentkit.errors import ParamError, TargetError
 from agentkit_input_noise import curve_files, edges, keyed, sweep
 from agentkit_input_noise.graph import normalised
 from agentkit_input_noise.graph_tool import RANK_KIND
+from agentkit_input_noise.roc import auroc
 from agentkit_input_noise.sweep import CHANCE, name_of
 
 if TYPE_CHECKING:
@@ -207,10 +207,7 @@ def scores(found: Floats, split: Split, k: int) -> tuple[float, float]:
     above = (rows > of_hidden[:, None]).sum(axis=1)
     tied = (rows == of_hidden[:, None]).sum(axis=1) - 1
     recall = np.clip((k - above) / (tied + 1), 0, 1)  # a tie is broken by lot: its chance to be among the k
-    ranks = rankdata(np.concatenate([of_hidden, of_absent]))
-    n = len(of_hidden)
-    auc = (ranks[:n].sum() - n * (n + 1) / 2) / (n * len(of_absent))
-    return float(recall.mean()), float(auc)
+    return float(recall.mean()), auroc(of_absent, of_hidden)
 
 
 def checked(found: Any, graph: Graph) -> Floats:

@@ -8,6 +8,7 @@ import numpy as np
 
 from agentkit import BASELINE
 from agentkit_input_noise.curve_files import COLOURS, EXAMPLES, svg_figure, t_half_width
+from agentkit_input_noise.roc import RATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 16
 """Conditions shown on one page of examples; of more, as many spread over all kinds and strengths."""
-
-RATES = np.linspace(0, 1, 101)
-"""False positive rates at which ROC curves are averaged over units."""
 
 
 class Shown(NamedTuple):
@@ -73,17 +71,6 @@ def draw_images(shown: Mapping[str, Shown], labels: Sequence[int] | None) -> str
                     )
             panels[r * columns].set_ylabel(name, fontsize=7, rotation=0, ha="right", va="center")
     return text.getvalue()
-
-
-def roc(clean: NDArray[np.float64], perturbed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """True positive rate at every false positive rate of `RATES`, straight between thresholds."""
-    thresholds = np.unique(np.concatenate([clean, perturbed]))[::-1]
-    false, true = (
-        np.concatenate([[0.0], (scores[None] >= thresholds[:, None]).mean(axis=1)])
-        for scores in (clean, perturbed)
-    )
-    keep = np.append(false[1:] != false[:-1], True)  # the upper end of every vertical step
-    return np.concatenate([[0.0], np.interp(RATES[1:], false[keep], true[keep])])
 
 
 def draw_roc(

@@ -4,8 +4,9 @@ import torch
 
 from agentkit.errors import ParamError
 from agentkit_input_noise import noise_predictor
-from agentkit_input_noise.detect import Reference, auroc, detector_of
+from agentkit_input_noise.detect import Reference, detector_of
 from agentkit_input_noise.detect_tool import noise_detect
+from agentkit_input_noise.roc import auroc
 
 PARAMS = {"eps": [0.2], "items": 30, "draws": 2, "times": 5}
 

@@ -6,8 +6,8 @@ import torch
 
 from agentkit_input_noise import picture_files
 from agentkit_input_noise.attack_tool import noise_attack
-from agentkit_input_noise.detect import auroc
 from agentkit_input_noise.image_tool import noise_image
+from agentkit_input_noise.roc import RATES, auroc, roc
 
 
 @pytest.fixture
@@ -74,12 +74,12 @@ def test_a_page_of_examples_reaches_from_the_baseline_to_the_last_of_many_condit
 def test_the_area_under_a_roc_curve_is_the_auroc():
     rng = np.random.default_rng(3)
     clean, perturbed = rng.standard_normal(400), rng.standard_normal(300) + 1
-    area = np.trapezoid(picture_files.roc(clean, perturbed), picture_files.RATES)
+    area = np.trapezoid(roc(clean, perturbed), RATES)
     assert area == pytest.approx(auroc(clean, perturbed), abs=0.01)
 
 
 def test_roc_curves_of_equal_and_of_separate_scores_are_the_diagonal_and_the_corner():
     scores = np.arange(200.0)
-    assert np.abs(picture_files.roc(scores, scores) - picture_files.RATES).max() < 0.02
-    assert (picture_files.roc(scores, scores + 1_000)[1:] == 1).all()
-    assert picture_files.roc(scores + 1_000, scores)[-2] < 1e-9
+    assert np.abs(roc(scores, scores) - RATES).max() < 0.02
+    assert (roc(scores, scores + 1_000)[1:] == 1).all()
+    assert roc(scores + 1_000, scores)[-2] < 1e-9
