@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from agentkit.ledger.sessions import Message
+from agentkit.ledger.session_values import Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.messages import clean
 from agentkit.errors import ConfigError
-from agentkit.ledger.sessions import Session, open_session
+from agentkit.ledger.sessions import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
     from agentkit.agent.toolbox import Toolbox
+    from agentkit.ledger.session import Session
 
 DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from agentkit.agent.budget import Account
     from agentkit.agent.toolbox import Toolbox
     from agentkit.agent.turns import TurnLedger
-    from agentkit.ledger.sessions import Session, ToolCall
+    from agentkit.ledger.session import Session
+    from agentkit.ledger.session_values import ToolCall
     from agentkit.study import ApprovalSection
 
 ERROR_CHARACTERS = 300

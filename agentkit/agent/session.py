@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from agentkit.agent.toolbox import Toolbox
-    from agentkit.ledger.sessions import Session
+    from agentkit.ledger.session import Session
 
 MOST_TURNS = 2000
 """Model turns in one goal; a loop that long is a fault, not a plan."""

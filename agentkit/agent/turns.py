@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from agentkit.agent.messages import stored
 from agentkit.agent.prices import Tokens
 from agentkit.errors import LoopError
-from agentkit.ledger.sessions import TurnEnd
+from agentkit.ledger.session_values import TurnEnd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentkit.agent.budget import Account, Reservation
     from agentkit.agent.messages import Chain
     from agentkit.agent.prices import Price, Prices
-    from agentkit.ledger.sessions import Session
+    from agentkit.ledger.session import Session
 
 CHARACTERS_A_TOKEN = 3
 """For the estimate before the first answer; fewer than usual, so that the estimate is rather too high."""

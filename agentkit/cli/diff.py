@@ -10,7 +10,7 @@ from agentkit.errors import LedgerError, unknown
 
 if TYPE_CHECKING:
     from agentkit.ledger import Ledger
-    from agentkit.ledger.sessions import Session
+    from agentkit.ledger.session import Session
 
 SHOWN_CHARACTERS = 120
 

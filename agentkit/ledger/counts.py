@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from agentkit.ledger.runs import RUN
-from agentkit.ledger.sessions import SESSION, SPEND
+from agentkit.ledger.session import SESSION, SPEND
 
 if TYPE_CHECKING:
     from agentkit.ledger.campaign import Campaign

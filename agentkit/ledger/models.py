@@ -1,78 +1,64 @@
 """The tables. Every row but a hypothesis's state is written once; see `rules` for what the database enforces.
 
-Column types are spelled out, so that SQLite can hold them in STRICT tables and PostgreSQL keeps 64-bit seeds.
+Those of claims, runs and verdicts are here, those of conversations in `conversation_models`.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import sqlalchemy as sa
-from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
 
-METADATA = sa.MetaData(
-    naming_convention={
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    }
+from agentkit.ledger.columns import (
+    METADATA,
+    Row,
+    big,
+    check,
+    clustered,
+    integer,
+    key,
+    real,
+    strict,
+    table,
+    text,
 )
-"""Every constraint has a name: a batch change on SQLite silently leaves out a CHECK that has none."""
+from agentkit.ledger.conversation_models import (
+    MessageTable,
+    SessionTable,
+    SpendTable,
+    ToolCallEndTable,
+    ToolCallTable,
+    TurnEndTable,
+    TurnTable,
+)
 
-REGISTRY = registry(metadata=METADATA)
-"""Private, so that a user's own SQLModel tables neither clash with ours nor land in our file."""
-
-REAL: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
-BIG: sa.types.TypeEngine[int] = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
-class Row(SQLModel, registry=REGISTRY):
-    """Base of all tables: STRICT on SQLite."""
-
-    __table_args__: ClassVar[Any] = {"sqlite_strict": True}
-
-
-def check(name: str, condition: str) -> sa.CheckConstraint:
-    """A CHECK by name."""
-    return sa.CheckConstraint(condition, name=name)
-
-
-def strict(*constraints: Any) -> tuple[Any, ...]:
-    """Constraints of a table, STRICT on SQLite."""
-    return (*constraints, {"sqlite_strict": True})
-
-
-def clustered(*constraints: Any) -> tuple[Any, ...]:
-    """The same for a table whose rows lie in the order of their long primary key, stored once."""
-    return (*constraints, {"sqlite_strict": True, "sqlite_with_rowid": False})
-
-
-def key() -> Any:
-    """A positive integer primary key; -1 is what SQLite shows a trigger in place of a key not yet drawn."""
-    return Field(default=None, sa_type=sa.Integer, primary_key=True)
-
-
-def text(**options: Any) -> Any:
-    """A text column."""
-    return Field(sa_type=sa.Text, **options)
-
-
-def integer(**options: Any) -> Any:
-    """A 32-bit integer column."""
-    return Field(sa_type=sa.Integer, **options)
-
-
-def big(**options: Any) -> Any:
-    """A 64-bit integer column: seeds and sequence numbers."""
-    return Field(sa_type=BIG, **options)
-
-
-def real(**options: Any) -> Any:
-    """A double precision column."""
-    return Field(sa_type=REAL, **options)
+__all__ = [
+    "ALL",
+    "METADATA",
+    "ArtifactTable",
+    "AttemptEndTable",
+    "AttemptTable",
+    "CampaignTable",
+    "DecisionTable",
+    "EnvironmentTable",
+    "EventTable",
+    "HoldoutQueryTable",
+    "HoldoutTable",
+    "HypothesisTable",
+    "MeasurementTable",
+    "MessageTable",
+    "OutcomeArtifactTable",
+    "OutcomeTable",
+    "Row",
+    "RunTable",
+    "RunUnitTable",
+    "SessionTable",
+    "SpendTable",
+    "ToolCallEndTable",
+    "ToolCallTable",
+    "TurnEndTable",
+    "TurnTable",
+    "VerdictTable",
+    "table",
+]
 
 
 class CampaignTable(Row, table=True):
@@ -362,128 +348,6 @@ class EventTable(Row, table=True):
     body_sha256: str = text()
     prev_hash: str = text()
     hash: str = text()
-
-
-class MessageTable(Row, table=True):
-    """One message of a conversation, named by its content and by all that was said before it.
-
-    hash = sha256([parent, role, parts]); `meta` (usage, provider's ids) is beside the content. A fork shares its past.
-    """
-
-    __tablename__ = "message"
-    __table_args__ = strict(check("role", "role IN ('system', 'human', 'ai', 'tool')"))
-    hash: str = text(primary_key=True)
-    parent: str | None = text(foreign_key="message.hash", default=None, nullable=True)
-    role: str = text()
-    parts_json: str = text()
-    meta_json: str = text()
-
-
-class SessionTable(Row, table=True):
-    """One planner at work on one campaign; a fork names where it left its parent."""
-
-    __tablename__ = "session"
-    __table_args__ = strict(check("fork", "(parent IS NULL) = (parent_tip IS NULL)"))
-    id: str = text(primary_key=True)
-    campaign: int = integer(foreign_key="campaign.id", index=True)
-    parent: str | None = text(foreign_key="session.id", default=None, nullable=True)
-    parent_tip: str | None = text(foreign_key="message.hash", default=None, nullable=True)
-    planner: str = text()
-    prompt: str = text()
-    prompt_sha256: str = text()
-    tools: str = text(foreign_key="environment.sha256")
-    environment: str = text(foreign_key="environment.sha256")
-    created_at: str = text()
-
-
-class TurnTable(Row, table=True):
-    """One question to a model, written before it is sent; what came back is a `turn_end`."""
-
-    __tablename__ = "turn"
-    __table_args__ = strict(sa.UniqueConstraint("session", "ordinal"), check("id", "id > 0"))
-    id: int | None = key()
-    session: str = text(foreign_key="session.id")
-    ordinal: int = integer()
-    request_tip: str = text(foreign_key="message.hash")
-    model: str = text()
-    begun_at: str = text()
-
-
-class TurnEndTable(Row, table=True):
-    """What a model answered, what it cost (NULL: unknown), or how it failed. A turn without one was cut off."""
-
-    __tablename__ = "turn_end"
-    __table_args__ = strict(
-        check("tokens", "input >= 0 AND output >= 0 AND cache_read >= 0 AND cache_write >= 0")
-    )
-    turn: int = integer(foreign_key="turn.id", primary_key=True)
-    tip: str | None = text(foreign_key="message.hash", default=None, nullable=True)
-    resolved_model: str = text()
-    input: int = integer()
-    output: int = integer()
-    cache_read: int = integer()
-    cache_write: int = integer()
-    usd: float | None = real(default=None, nullable=True)
-    latency_ms: float = real()
-    stop_reason: str = text()
-    error: str = text()
-    ended_at: str = text()
-
-
-class ToolCallTable(Row, table=True):
-    """One call that was decided on: written after the approval and before anything runs."""
-
-    __tablename__ = "tool_call"
-    __table_args__ = strict(
-        sa.UniqueConstraint("session", "call_id"),
-        check("id", "id > 0"),
-        check("decision", "decision IN ('auto', 'approved', 'edited', 'rejected')"),
-        check("edit", "(decision = 'edited') = (edited_json IS NOT NULL)"),
-    )
-    id: int | None = key()
-    session: str = text(foreign_key="session.id")
-    turn: int | None = integer(foreign_key="turn.id", default=None, nullable=True)
-    call_id: str = text()
-    tool: str = text()
-    args_json: str = text()
-    args_sha256: str = text()
-    decision: str = text()
-    edited_json: str | None = text(default=None, nullable=True)
-    decided_by: str = text()
-    reason: str = text()
-    decided_at: str = text()
-
-
-class ToolCallEndTable(Row, table=True):
-    """How a call ended: its status, the run it made, and the hash of what the planner was told."""
-
-    __tablename__ = "tool_call_end"
-    __table_args__ = strict(check("status", "status IN ('ok', 'error', 'cancelled')"))
-    tool_call: int = integer(foreign_key="tool_call.id", primary_key=True)
-    status: str = text()
-    run: str | None = text(default=None, nullable=True)
-    content_sha256: str = text()
-    latency_ms: float = real()
-    ended_at: str = text()
-
-
-class SpendTable(Row, table=True):
-    """An amount that was spent in a session, in one of the five currencies, and what for."""
-
-    __tablename__ = "spend"
-    __table_args__ = strict(
-        check("id", "id > 0"), check("kind", "kind IN ('usd', 'tokens', 'runs', 'seconds', 'gpu_seconds')")
-    )
-    id: int | None = key()
-    session: str = text(foreign_key="session.id", index=True)
-    kind: str = text()
-    amount: float = real()
-    ref: str = text()
-
-
-def table(model: type[Row]) -> sa.Table:
-    """The SQLAlchemy table behind a model, for statements on the fast path."""
-    return model.__table__  # type: ignore[attr-defined,no-any-return]  # added by SQLModel when the class is made
 
 
 ALL: tuple[type[Row], ...] = (

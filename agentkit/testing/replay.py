@@ -22,7 +22,8 @@ from agentkit.testing.wire import messages_of, plain_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agentkit.ledger.sessions import Message, Session, Turn
+    from agentkit.ledger.session import Session
+    from agentkit.ledger.session_values import Message, Turn
 
 SHOWN_CHARACTERS = 200
 

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from agentkit.ledger import Ledger
-from agentkit.ledger.sessions import Message, TurnEnd, open_session
+from agentkit.ledger.session_values import Message, TurnEnd
+from agentkit.ledger.sessions import open_session
 
 CLAIM = """
 store: sqlite:///lab.db

@@ -115,7 +115,8 @@ def build_world(ledger: Ledger, plugins: Plugins) -> Attacker:
 
 def talk(campaign: Campaign) -> None:
     """A conversation of one turn with one call, so that its tables have rows."""
-    from agentkit.ledger.sessions import Message, TurnEnd, open_session
+    from agentkit.ledger.session_values import Message, TurnEnd
+    from agentkit.ledger.sessions import open_session
 
     session = open_session(
         campaign, "s1", planner="offline", prompt="plan@v1", prompt_sha256="ab", tools=[], environment={}

@@ -7,15 +7,9 @@ import sqlalchemy as sa
 
 from agentkit.errors import LedgerError, VerificationError
 from agentkit.ledger import Ledger, rules
-from agentkit.ledger.sessions import (
-    MESSAGE,
-    Message,
-    Session,
-    TurnEnd,
-    find_session,
-    list_sessions,
-    open_session,
-)
+from agentkit.ledger.session import MESSAGE, Session
+from agentkit.ledger.session_values import Message, TurnEnd
+from agentkit.ledger.sessions import find_session, list_sessions, open_session
 
 
 def opened(campaign, id="01A", **changes) -> Session:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agentkit.agent.opening import new_session_id
 from agentkit.cli.output import emit
 from agentkit.errors import ConfigError, LedgerError, unknown
 from agentkit.ledger import Ledger
-from agentkit.ledger.sessions import Session, find_session, list_sessions
+from agentkit.ledger.sessions import find_session, list_sessions
 from agentkit.ledger.sessions import fork_session as forked
+
+if TYPE_CHECKING:
+    from agentkit.ledger.session import Session
 
 
 def fork_session(store: str, id: str, at: int | None, *, as_json: bool) -> None:
