@@ -1,6 +1,6 @@
 """The detector beside both of its controls, with ledger verdicts: `noise_studies.py detect`.
 
-    python benchmarks/noise_detect.py
+python benchmarks/noise_detect.py
 """
 
 from __future__ import annotations

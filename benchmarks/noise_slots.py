@@ -1,6 +1,6 @@
 """Noisy slot filling, five single and four mixed kinds, with ledger verdicts: `noise_studies.py slots`.
 
-    python benchmarks/noise_slots.py
+python benchmarks/noise_slots.py
 """
 
 from __future__ import annotations

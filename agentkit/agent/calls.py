@@ -14,7 +14,10 @@ CANCELLED = "cancelled by the user"
 
 
 class ExploreCall(Exploration):
-    """Run one tool for choosing what to claim. Free, any number of times, never evidence."""
+    """Run one tool for choosing what to claim. Free, any number of times, never evidence.
+
+    Any tool that `status` (what: tools) names, also one that is not listed here by its own name.
+    """
 
 
 class RegisterCall(Frozen):
@@ -59,10 +62,13 @@ class StopCall(Frozen):
 
 
 class StatusCall(Frozen):
-    """Read what is recorded: the campaign, one hypothesis, the runs, the tools, or what is left of the budget."""
+    """Read what is recorded: the campaign, one hypothesis, the runs, the tools, or what is left of the budget.
+
+    Of tools: all by name; with a name as id, its params; with words as id, the tools that are about them.
+    """
 
     what: Literal["campaign", "hypothesis", "runs", "tools", "budget"] = "campaign"
-    id: str | None = None
+    id: Annotated[str | None, Field(description="H3; a tool's name; or words to find tools by")] = None
 
 
 class QueryCall(Frozen):

@@ -19,12 +19,10 @@ if TYPE_CHECKING:
     from agentkit.agent.surface import Offer
     from agentkit.agent.toolbox import Toolbox
 
-MOST_BOUND_TOOLS = 64
-
 
 def langchain_tools(toolbox: Toolbox) -> list[BaseTool]:
     """One LangChain tool per call and per perturbation tool (explore phase only)."""
-    bound = [*offers(toolbox, most_tools=MOST_BOUND_TOOLS), *(t.offer for t in toolbox.outside.values())]
+    bound = [*offers(toolbox), *(t.offer for t in toolbox.outside.values())]
     return [_langchain_tool(toolbox, offer) for offer in bound]
 
 

@@ -25,6 +25,7 @@ from agentkit.agent.opening import Opening, new_session_id
 from agentkit.agent.prices import Prices, load_prices
 from agentkit.agent.provider_errors import in_words, is_of_provider
 from agentkit.agent.recorder import CallSeen, Recorder
+from agentkit.agent.shortlist import Shortlist
 from agentkit.agent.streaming import Words
 from agentkit.agent.turns import TurnLedger, model_name
 from agentkit.errors import AgentkitError, ApprovalError, ConfigError, PlannerError
@@ -198,6 +199,7 @@ class PlannerSession:
         layers: list[Any] = []
         if self.options.fallbacks:
             layers.append(ModelFallback(*self.options.fallbacks))
+        layers.append(Shortlist(self._toolbox))  # around the caching, which marks the last tool that is shown
         if any(m._llm_type == "anthropic-chat" for m in (model, *self.options.fallbacks)):
             from langchain_anthropic.middleware import AnthropicPromptCachingMiddleware
 

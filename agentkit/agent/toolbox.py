@@ -28,6 +28,7 @@ from agentkit.agent.answers import (
 )
 from agentkit.agent.budget import CAMPAIGN, SESSION
 from agentkit.agent.replay import compare, measure
+from agentkit.agent.surface import tools_answer
 from agentkit.errors import (
     NondeterministicError,
     ParamError,
@@ -416,7 +417,7 @@ class Toolbox:
             case "budget":
                 return {"budget": self.account.line(), "spent": self.account.by_tool()}
             case "tools":
-                return {"tools": {n: self.plugins.tool(n).summary for n in self.tool_names}}
+                return tools_answer(self, request.id)
             case _:
                 return {
                     "campaign": self.campaign.key,

@@ -56,7 +56,7 @@ def test_what_a_server_says_reaches_the_planner_as_quoted_data_of_bounded_size(t
         asking(("web__look_up", {"i": 5}), ("web__look_up", {"i": 1000})),
         study("approve: {tools: {web: auto}}"),
     )
-    assert session.send("go") == "I see"
+    assert session.send("shift the level") == "I see"
     first, second = (json.loads(m.content) for m in told(session))
     assert first == {"from": "web.look_up", "note": NOTE, "text": HOSTILE[5]}
     assert (len(second["text"]), second["characters_cut"] > 0) == (TEXT_CHARACTERS, True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -29,6 +29,7 @@ class OfflinePlanner(BaseChatModel):
     """Rules and statistics, not a language model. Deterministic; needs no key, network, clock or randomness."""
 
     model: str = "offline"
+    reads_every_tool: ClassVar[bool] = True
 
     @property
     def _llm_type(self) -> str:

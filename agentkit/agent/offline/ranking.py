@@ -11,6 +11,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from agentkit.agent.offline.text import read_tokens, search_words
 from agentkit.agent.offline.words import synonyms, trigram_dice
 
 if TYPE_CHECKING:
@@ -119,6 +120,14 @@ class Ranker:
             max((self.idf(m) for m in self.meanings(w)), default=UNKNOWN * self.idf(w))
             for w in dict.fromkeys(words)
         )
+
+
+def best_of(cards: tuple[ToolCard, ...], text: str) -> list[str]:
+    """The tools' names that hold any word of a text, those first that it is most about; equal ones by name."""
+    ranker = ranker_of(cards)
+    scores = ranker.scores(search_words(read_tokens(text), ranker.words))
+    order = sorted((i for i in range(len(cards)) if scores[i] > 0), key=lambda i: (-scores[i], cards[i].name))
+    return [cards[i].name for i in order]
 
 
 @lru_cache(maxsize=8)
