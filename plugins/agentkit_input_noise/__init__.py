@@ -46,7 +46,7 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     from agentkit_input_noise.graph_target import graph, linker
     from agentkit_input_noise.intents_target import intents
     from agentkit_input_noise.photos_target import effnet_lite0, photos
-    from agentkit_input_noise.speech_target import speech, whisper
+    from agentkit_input_noise.speech_target import pocketsphinx, speech, whisper
     from agentkit_input_noise.tagger_target import tagger
     from agentkit_input_noise.variants_target import variants
 
@@ -59,6 +59,7 @@ def agentkit_register_targets(register: Callable[[TargetLoader], None]) -> None:
     register(effnet_lite0)
     register(speech)
     register(whisper)
+    register(pocketsphinx)
     register(graph)
     register(linker)
     register(variants)

@@ -28,7 +28,10 @@ class SpeechNoise(Params):
     """Which recordings are perturbed, how, and how strongly."""
 
     target: Annotated[
-        str, Field(description="speech recogniser: URI of an object with transcribe(waves): whisper:tiny.en")
+        str,
+        Field(
+            description="speech recogniser: URI of an object with transcribe(waves): whisper:tiny.en, pocketsphinx:"
+        ),
     ] = "whisper:tiny.en"
     data: Annotated[
         str, Field(description="spoken sentences, audio at 16 kHz: speech: or speech:FOLDER of your own")

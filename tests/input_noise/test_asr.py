@@ -11,6 +11,7 @@ from agentkit.errors import ParamError, TargetError
 from agentkit_input_noise import waves
 from agentkit_input_noise.asr_tool import noise_asr
 from agentkit_input_noise.speech import Speech, from_folder, require_usable
+from agentkit_input_noise.speech_target import pocketsphinx as sphinx_loader
 from agentkit_input_noise.speech_target import speech as speech_loader
 from agentkit_input_noise.speech_target import whisper as whisper_loader
 from agentkit_input_noise.transcripts import Transcript, edits, error_rates, is_hallucination, words_of
@@ -342,3 +343,28 @@ def test_whisper_mishears_more_in_louder_noise(whisper, make_context, encoder, u
     context = make_context({"whisper:tiny.en": whisper, "speech:": few, "minilm:": encoder})
     table = noise_asr(noise_asr.parse({"kinds": ["white"], "snr": [20, -5], "items": 2}), units[:1], context)
     assert table.column("wer", "white=20")[0] < 0.2 < table.column("wer", "white=-5")[0]
+
+
+needs_sphinx = pytest.mark.skipif(
+    importlib.util.find_spec("pocketsphinx") is None, reason="needs pocketsphinx, the control recogniser"
+)
+
+
+@needs_sphinx
+def test_the_control_recogniser_s_transcripts_do_not_depend_on_what_it_heard_before():
+    data, recogniser = speech_loader.load("", "cpu"), sphinx_loader.load("", "cpu")
+    some = list(data.waves[:4])
+    found = recogniser.transcribe(some)
+    assert recogniser.transcribe(some[::-1]) == found[::-1]
+    assert words_of(found[0].text) == words_of(data.texts[0])
+    assert all(t.log_probability <= 0 for t in found)
+    assert all(
+        np.isfinite(t.log_probability)
+        for t in recogniser.transcribe([np.zeros(16_000, dtype=np.float32)])
+        if t.text
+    )
+
+
+def test_the_control_recogniser_takes_nothing_after_its_colon():
+    with pytest.raises(TargetError, match="nothing may follow the colon"):
+        sphinx_loader.fingerprint("en")
