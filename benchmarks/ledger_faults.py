@@ -28,8 +28,18 @@ from typing import Any
 
 from agentkit import Context, Metric, Params, Unit, tool
 from agentkit.errors import CampaignLockedError, LedgerError, RuleViolation
-from agentkit.ledger import Campaign, Ledger, Run, Spec, UnitOutcome, clock, dispatch, runs
-from agentkit.ledger import campaign as campaign_module
+from agentkit.ledger import (
+    Campaign,
+    Ledger,
+    Run,
+    Spec,
+    UnitOutcome,
+    clock,
+    deciding,
+    dispatch,
+    registering,
+    runs,
+)
 from agentkit.ledger.store import Store
 from agentkit.measurements import Measurements
 from agentkit.plugins import Plugin, Plugins
@@ -377,7 +387,7 @@ def moved_clock(folder: Path, wanted: list[Any], count: int) -> Tally:
         ticks[0] += 1
         return f"20{30 if ticks[0] % 2 else 10}-01-0{1 + ticks[0] % 9}T00:00:00+00:00"
 
-    modules = (campaign_module, dispatch, runs)
+    modules = (registering, deciding, dispatch, runs)
     for module in modules:
         module.now = jumping
     try:

@@ -6,25 +6,25 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import sqlalchemy as sa
 
-from agentkit.canon import sha256_of
-from agentkit.errors import LedgerError, RuleViolation, SpecError
+from agentkit.errors import LedgerError
 from agentkit.ledger import chain, models
-from agentkit.ledger.clock import now
-from agentkit.ledger.dispatch import start_confirm, start_explore, units_unanswered
+from agentkit.ledger.deciding import DECISION, decide
+from agentkit.ledger.dispatch import start_confirm, start_explore
 from agentkit.ledger.holdout import Holdout, Method, open_holdout
 from agentkit.ledger.hypothesis import HYPOTHESIS, Hypothesis
 from agentkit.ledger.judging import append_verdicts, newest_verdicts, status
 from agentkit.ledger.memory import recall
 from agentkit.ledger.planning import Plan, make_plan
-from agentkit.ledger.runs import RUN, RUN_UNIT, Run, next_id
+from agentkit.ledger.registering import OPEN, close, register
+from agentkit.ledger.runs import RUN, RUN_UNIT, Run
 from agentkit.types import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from agentkit.ledger.ledger import Ledger
@@ -35,13 +35,9 @@ if TYPE_CHECKING:
     from agentkit.tools import Params
 
 CAMPAIGN = models.table(models.CampaignTable)
-DECISION = models.table(models.DecisionTable)
 PROCEDURE = "online_ebh"
 OPEN_PROCEDURE = "online_ebh_open"
 """Online e-BH for a campaign that did not say how many hypotheses it will have."""
-OPEN: Literal["open"] = "open"
-MOST_HYPOTHESES = 10_000
-REASON_CHARACTERS = 200
 
 
 class Campaign:
@@ -98,7 +94,7 @@ class Campaign:
         """What the spec would cost and could see; `pilot` holds D of explore units, NaN where failed."""
         known = self.find(spec) if self.max_hypotheses == OPEN else None
         with self.ledger.store.read() as connection:
-            ordinal = self._count(connection) + 1 if known is None else known.ordinal
+            ordinal = self.count(connection) + 1 if known is None else known.ordinal
         return make_plan(spec, self.alpha, self.weight(ordinal), pilot)
 
     def weight(self, ordinal: int) -> float:
@@ -121,47 +117,10 @@ class Campaign:
             SpecError: the same spec was registered before, or it cannot see the effect of interest.
             RuleViolation: AK004 when all hypotheses of the campaign are spent.
         """
-        spec.checked()
-        if (known := self.find(spec)) is not None:
-            raise SpecError(f"this spec is registered already: {known.described()}")
-        if not allow_underpowered:
-            self.plan(spec, pilot).refuse_underpowered()
-        with self.ledger.store.write() as connection:
-            spent = self._count(connection)
-            most = MOST_HYPOTHESES if self.max_hypotheses == OPEN else self.max_hypotheses
-            if spent >= most:
-                raise RuleViolation("AK004", f"alpha budget spent ({spent} of {most}); open a new campaign")
-            row = self._draft(next_id(connection, HYPOTHESIS), spent + 1, spec, claim_text)
-            connection.execute(HYPOTHESIS.insert(), row)
-            row |= {"state": "frozen", "frozen_at": now()}
-            connection.execute(
-                HYPOTHESIS.update().where(HYPOTHESIS.c.id == row["id"]),
-                {"state": "frozen", "frozen_at": row["frozen_at"]},
-            )
-            self.seal(connection, [chain.Link("freeze", row["id"], chain.body("freeze", row))])
-        return self._hypothesis(row)
+        return register(self, spec, pilot, allow_underpowered, claim_text)
 
-    def _draft(self, id: int, ordinal: int, spec: Spec, claim_text: str) -> dict[str, Any]:
-        content = spec.model_dump(mode="json")
-        return {
-            "id": id,
-            "campaign": self.id,
-            "ordinal": ordinal,
-            "spec_json": json.dumps(content, sort_keys=True),
-            "spec_sha256": spec.sha256,
-            "claim_text": claim_text,
-            **{name: content[name] for name in ("tool", "metric", "direction", "null", "sesoi")},
-            "lo": spec.lo if np.isfinite(spec.lo) else None,
-            "hi": spec.hi if np.isfinite(spec.hi) else None,
-            **{name: content[name] for name in ("test", "interval", "failed", "max_units")},
-            "weight": self.weight(ordinal),
-            "state": "draft",
-            "frozen_at": None,
-            "closed_at": None,
-            "close_reason": None,
-        }
-
-    def _count(self, connection: sa.Connection) -> int:
+    def count(self, connection: sa.Connection) -> int:
+        """How many hypotheses were registered, drafts included."""
         count = sa.select(sa.func.count()).select_from(HYPOTHESIS).where(HYPOTHESIS.c.campaign == self.id)
         return int(connection.execute(count).scalar_one())
 
@@ -169,9 +128,10 @@ class Campaign:
         query = sa.select(HYPOTHESIS).where(HYPOTHESIS.c.campaign == self.id, condition)
         with self.ledger.store.read() as connection:
             row = connection.execute(query).mappings().one_or_none()
-        return None if row is None else self._hypothesis(dict(row))
+        return None if row is None else self.hypothesis_from(dict(row))
 
-    def _hypothesis(self, row: Mapping[str, Any]) -> Hypothesis:
+    def hypothesis_from(self, row: Mapping[str, Any]) -> Hypothesis:
+        """A hypothesis of this campaign from its row, the same object each time."""
         if row["id"] not in self._known:
             self._known[row["id"]] = Hypothesis(self, dict(row))
         return self._known[row["id"]]
@@ -180,7 +140,7 @@ class Campaign:
         """All that were registered, by ordinal."""
         query = sa.select(HYPOTHESIS).where(HYPOTHESIS.c.campaign == self.id).order_by(HYPOTHESIS.c.ordinal)
         with self.ledger.store.read() as connection:
-            return [self._hypothesis(dict(row)) for row in connection.execute(query).mappings()]
+            return [self.hypothesis_from(dict(row)) for row in connection.execute(query).mappings()]
 
     def close(self, hypothesis: Hypothesis, reason: str) -> None:
         """Take no more units; from now on the hypothesis counts in the campaign's verdicts.
@@ -188,21 +148,7 @@ class Campaign:
         Raises:
             RuleViolation: AK002 when it is closed already, or while a dispatched unit has no outcome.
         """
-        with self.ledger.store.write() as connection:
-            if hypothesis.state == "closed":
-                raise RuleViolation(
-                    "AK002", f"hypothesis {hypothesis.described()}; it cannot be closed again"
-                )
-            count = sa.select(sa.func.count()).select_from(RUN_UNIT).where(units_unanswered(hypothesis.id))
-            if waiting := connection.execute(count).scalar_one():
-                raise RuleViolation(
-                    "AK002",
-                    f"{waiting} units of hypothesis {hypothesis.ref} have no outcome; resume their run first",
-                )
-            change = {"state": "closed", "closed_at": now(), "close_reason": reason[:REASON_CHARACTERS]}
-            connection.execute(HYPOTHESIS.update().where(HYPOTHESIS.c.id == hypothesis.id), change)
-            row = {"id": hypothesis.id} | change
-            self.seal(connection, [chain.Link("close", hypothesis.id, chain.body("close", row))])
+        close(self, hypothesis, reason)
 
     # ---- runs
 
@@ -268,7 +214,7 @@ class Campaign:
         spec = None
         if row["hypothesis"] is not None:
             own = connection.execute(sa.select(HYPOTHESIS).where(HYPOTHESIS.c.id == row["hypothesis"]))
-            spec = self._hypothesis(dict(own.mappings().one())).spec
+            spec = self.hypothesis_from(dict(own.mappings().one())).spec
         return Run(self, row, units, spec)
 
     def holdout(
@@ -341,26 +287,7 @@ class Campaign:
         self, connection: sa.Connection, actor: str, kind: str, content: Mapping[str, Any], **columns: Any
     ) -> int:
         """The same within a transaction that is open; `columns` are those of the table that are not given here."""
-        head, id = self.head_in(connection), next_id(connection, DECISION)
-        absent = {"prompt": None, "prompt_sha256": None, "model": None}
-        row = {
-            "id": id,
-            "campaign": self.id,
-            "actor": actor,
-            "kind": kind,
-            "content_json": json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False),
-            "content_sha256": sha256_of(dict(content)),
-            **absent,
-            "tokens_in": 0,
-            "tokens_out": 0,
-            "usd": 0.0,
-            **columns,
-            "seen_seq": head.seq,
-            "decided_at": now(),
-        }
-        connection.execute(DECISION.insert(), row)
-        self.seal(connection, [chain.Link("decision", id, chain.body("decision", row))], head)
-        return id
+        return decide(self, connection, actor, kind, content, columns)
 
     def decisions(self, kind: str) -> list[dict[str, Any]]:
         """Contents of all decisions of one kind, oldest first."""

@@ -12,8 +12,6 @@ import sqlalchemy as sa
 from agentkit.errors import LedgerError, SpecError, unknown
 from agentkit.ledger.campaign import (
     CAMPAIGN,
-    MOST_HYPOTHESES,
-    OPEN,
     OPEN_PROCEDURE,
     PROCEDURE,
     Campaign,
@@ -24,6 +22,7 @@ from agentkit.ledger.export import Export, export
 from agentkit.ledger.hypothesis import HYPOTHESIS, Hypothesis
 from agentkit.ledger.lease import FileLease, PostgresLease
 from agentkit.ledger.query import query
+from agentkit.ledger.registering import MOST_HYPOTHESES, OPEN
 from agentkit.ledger.runs import RUN, Run, next_id
 from agentkit.ledger.store import Store
 from agentkit.ledger.values import CampaignRow, VerifyReport
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from agentkit.ledger.store import Lease
+from agentkit.ledger.store import Lease
 
 ROOT_BITS = 128
 
