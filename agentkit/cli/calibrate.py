@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
-import yaml
 
 from agentkit.agent.driver import Driver, job_of
 from agentkit.canon import sha256_of
 from agentkit.cli.output import emit, say
+from agentkit.cli.pairs import pair
 from agentkit.errors import ConfigError, ParamError, unknown
 from agentkit.ledger import Ledger, Spec
 from agentkit.plugins import load_plugins
@@ -69,7 +69,7 @@ def calibrate(
     began = time.monotonic()
     plugins = load_plugins(modules=[again.__name__])
     tool = plugins.tool(name)
-    values = tool.parse(dict(_pair(p) for p in params)).model_dump(mode="json")
+    values = tool.parse(dict(pair(p) for p in params)).model_dump(mode="json")
     questions, deterministic = _look(tool, values)
     folder = tempfile.TemporaryDirectory(prefix="agentkit-calibrate-") if store is None else nullcontext("")
     with folder as temporary:
@@ -104,13 +104,6 @@ class _WholeBatches(Driver):
     @property
     def _n_workers(self) -> int:
         return max(1, len(self._executor.capacity().workers))
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ParamError(f"-p {text}: write key=value, for example -p items=8")
-    return key, yaml.safe_load(value)
 
 
 def _look(tool: Tool, values: dict[str, Any]) -> tuple[list[Question], dict[str, Any]]:

@@ -19,8 +19,11 @@ def pair(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ParamError(f"-p {text}: write key=value, for example -p items=8")
     try:
-        return key, yaml.safe_load(value)
+        found = yaml.safe_load(value)
     except yaml.YAMLError:
         raise ParamError(
             f"-p {text}: {value!r} is not a YAML value; quote it, for example -p '{key}=\"…\"'"
         ) from None
+    if isinstance(found, dict) and list(found.values()) == [None]:
+        return key, value.strip()  # `minilm:` is a target; YAML reads a mapping without a value
+    return key, found
