@@ -20,6 +20,7 @@ from torch import nn
 
 from agentkit_input_noise import bounds
 from agentkit_input_noise.bounds import InputBall
+from agentkit_input_noise.crown import alpha_crown, crown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +49,8 @@ def ours(net: nn.Sequential, x: Tensor) -> dict[str, Bounder]:
     every = torch.eye(10).expand(ITEMS, 10, 10)
     return {
         "IBP": lambda: bounds.ibp(net, ball)[-1],
-        "CROWN": lambda: bounds.crown(net, ball),
-        ALPHA: lambda: bounds.alpha_crown(net, ball, every),
+        "CROWN": lambda: crown(net, ball),
+        ALPHA: lambda: alpha_crown(net, ball, every),
     }
 
 

@@ -10,6 +10,7 @@ import torch
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import bounds, classify
 from agentkit_input_noise.bounds import InputBall
+from agentkit_input_noise.margins import verified_margins
 from agentkit_input_noise.sweep import wanted
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def in_parts(
         widest = max(shape.numel() for shape in bounds.shapes(bounds.layers(network), images[:1]))
     size = max(1, MOST_COEFFICIENTS // widest**2)
     parts = [
-        bounds.verified_margins(network, InputBall(x, eps, norm), y, method)
+        verified_margins(network, InputBall(x, eps, norm), y, method)
         for x, y in zip(torch.split(images, size), torch.split(labels, size), strict=True)
     ]
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])

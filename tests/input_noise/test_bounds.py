@@ -5,7 +5,9 @@ from torch import nn
 from agentkit_input_noise import bounds
 from agentkit_input_noise.bounds import InputBall
 from agentkit_input_noise.bounds_tool import noise_bounds
+from agentkit_input_noise.crown import alpha_crown, crown
 from agentkit_input_noise.errors import UnsupportedLayerError
+from agentkit_input_noise.margins import margins, verified_margins
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def extremes(net, ball, labels):
             size = delta.flatten(1).norm(dim=1).view(-1, *[1] * (x.ndim - 1))
             delta = delta * (ball.eps / size.clamp_min(1e-12)).clamp(max=1)
         x = ball.centre + delta.clamp(-ball.eps, ball.eps)
-    return bounds.margins(net(x), labels)
+    return margins(net(x), labels)
 
 
 @pytest.mark.parametrize("norm", ["inf", "2"])
@@ -63,15 +65,13 @@ def test_ibp_contains_crown_contains_every_output(norm, which, request):
     shape = (12,) if which == "mlp" else (1, 6, 6)
     centre = torch.rand((3, *shape), generator=torch.Generator().manual_seed(2))
     ball, labels = InputBall(centre, 0.05, norm), torch.tensor([0, 1, 2])
-    low, high = bounds.verified_margins(net, ball, labels, "crown")
-    outer_low, outer_high = bounds.verified_margins(net, ball, labels, "ibp")
+    low, high = verified_margins(net, ball, labels, "crown")
+    outer_low, outer_high = verified_margins(net, ball, labels, "ibp")
     assert (outer_low <= low + 1e-5).all()
     assert (outer_high >= high - 1e-5).all()
     points = samples(ball)
     with torch.no_grad():
-        found = bounds.margins(net(points.flatten(0, 1)), labels.repeat(len(points))).view(
-            len(points), *low.shape
-        )
+        found = margins(net(points.flatten(0, 1)), labels.repeat(len(points))).view(len(points), *low.shape)
     assert (found >= low - 1e-5).all()
     assert (found <= high + 1e-5).all()
     assert (extremes(net, ball, labels) >= low - 1e-5).all()
@@ -84,14 +84,14 @@ def test_searched_slopes_tighten_crown_and_stay_sound(norm, which, request):
     shape = (12,) if which == "mlp" else (1, 6, 6)
     centre = torch.rand((3, *shape), generator=torch.Generator().manual_seed(2))
     ball, labels = InputBall(centre, 0.15, norm), torch.tensor([0, 1, 2])
-    low, high = bounds.verified_margins(net, ball, labels, "alpha_crown")
-    loose_low, loose_high = bounds.verified_margins(net, ball, labels, "crown")
+    low, high = verified_margins(net, ball, labels, "alpha_crown")
+    loose_low, loose_high = verified_margins(net, ball, labels, "crown")
     assert (low >= loose_low).all()
     assert (high <= loose_high).all()
     assert (high - low).mean() < (loose_high - loose_low).mean()
     points = samples(ball)
     with torch.no_grad():
-        found = bounds.margins(net(points.flatten(0, 1)), labels.repeat(len(points))).view(-1, *low.shape)
+        found = margins(net(points.flatten(0, 1)), labels.repeat(len(points))).view(-1, *low.shape)
     assert (found >= low - 1e-5).all()
     assert (found <= high + 1e-5).all()
     assert (extremes(net, ball, labels) >= low - 1e-5).all()
@@ -101,7 +101,7 @@ def test_a_searched_slope_by_hand():
     """f(x) = relu(x) on [-1, 2]: the lower line 0 bounds it at 0, where CROWN's line x gives -1."""
     net = nn.Sequential(nn.ReLU(), nn.Linear(1, 1, bias=False))
     nn.init.ones_(net[1].weight)
-    low, high = bounds.alpha_crown(net, InputBall(torch.tensor([[0.5]]), 1.5, "inf"), torch.ones(1, 1, 1))
+    low, high = alpha_crown(net, InputBall(torch.tensor([[0.5]]), 1.5, "inf"), torch.ones(1, 1, 1))
     assert (low.item(), high.item()) == (pytest.approx(0, abs=1e-6), pytest.approx(2))
 
 
@@ -111,7 +111,7 @@ def test_one_linear_layer_is_bounded_exactly(norm, dual):
         torch.manual_seed(3)
         layer = nn.Linear(7, 4)
     centre = torch.rand((2, 7), generator=torch.Generator().manual_seed(4))
-    low, high = bounds.crown(nn.Sequential(layer), InputBall(centre, 0.1, norm))
+    low, high = crown(nn.Sequential(layer), InputBall(centre, 0.1, norm))
     reach = 0.1 * layer.weight.norm(p=dual, dim=1)
     assert torch.allclose(low, layer(centre) - reach, atol=1e-6)
     assert torch.allclose(high, layer(centre) + reach, atol=1e-6)
@@ -119,7 +119,7 @@ def test_one_linear_layer_is_bounded_exactly(norm, dual):
 
 def test_crown_is_exact_where_every_relu_is_stable(mlp):
     centre = torch.rand((1, 12), generator=torch.Generator().manual_seed(5))
-    low, high = bounds.crown(mlp, InputBall(centre, 1e-6, "inf"))
+    low, high = crown(mlp, InputBall(centre, 1e-6, "inf"))
     assert torch.allclose(low, mlp(centre), atol=1e-4)
     assert (high >= low).all()
 
@@ -128,7 +128,7 @@ def test_a_relu_between_two_lines_by_hand():
     """f(x) = relu(x) on [-1, 2]: upper line 2/3 (x + 1), lower line x since 2 > 1."""
     net = nn.Sequential(nn.ReLU(), nn.Linear(1, 1, bias=False))
     nn.init.ones_(net[1].weight)
-    low, high = bounds.crown(net, InputBall(torch.tensor([[0.5]]), 1.5, "inf"))
+    low, high = crown(net, InputBall(torch.tensor([[0.5]]), 1.5, "inf"))
     assert (low.item(), high.item()) == (pytest.approx(-1), pytest.approx(2))
 
 
@@ -136,7 +136,7 @@ def test_crown_is_tighter_than_ibp_on_a_trained_net(digits, digits_net):
     index = torch.tensor(digits.test[:2])
     ball = InputBall(digits.images[index], 0.01, "inf")
     (low, high), (outer_low, outer_high) = (
-        bounds.verified_margins(digits_net, ball, digits.labels[index], m) for m in ("crown", "ibp")
+        verified_margins(digits_net, ball, digits.labels[index], m) for m in ("crown", "ibp")
     )
     assert (high - low).mean() < (outer_high - outer_low).mean() / 2
 
@@ -165,7 +165,7 @@ def test_bounds_equal_those_of_auto_lirpa(ours, theirs, mlp):
 
     centre = torch.rand((3, 12), generator=torch.Generator().manual_seed(2))
     ball = InputBall(centre, 0.05, "inf")
-    low, high = bounds.ibp(mlp, ball)[-1] if ours == "ibp" else bounds.crown(mlp, ball)
+    low, high = bounds.ibp(mlp, ball)[-1] if ours == "ibp" else crown(mlp, ball)
     model = lirpa.BoundedModule(mlp, torch.empty_like(centre), bound_opts={"relu": "adaptive"}, device="cpu")
     bounded = lirpa.BoundedTensor(centre, PerturbationLpNorm(norm=float("inf"), eps=0.05))
     with torch.no_grad():
