@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-from agentkit.ledger.store import Lease
+    from agentkit.ledger.store import Lease
 
 ROOT_BITS = 128
 

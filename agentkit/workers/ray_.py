@@ -7,7 +7,6 @@ import json
 import logging
 import queue
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -16,12 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkit.errors import MissingExtraError, UnsatisfiableError, WorkerError
+from agentkit.errors import MissingExtraError, WorkerError
 from agentkit.workers import ray_cluster
 from agentkit.workers.artifacts import ArtifactStore
 from agentkit.workers.executor import Capacity, WorkerInfo
 from agentkit.workers.job import make_event
-from agentkit.workers.ray_host import PIECE_BYTES, Host
+from agentkit.workers.ray_files import fetch
+from agentkit.workers.ray_host import start_host
+from agentkit.workers.ray_nodes import HEAD_S, Nodes
 from agentkit.workers.ray_worker import RayWorker, cause_of, is_death
 from agentkit.workers.routing import Router
 
@@ -38,9 +39,6 @@ LEASE_S = 30.0
 TICK_S = 0.25
 POLL_S = 1.0
 PENDING_S = 2.0
-NODES_S = 1.0
-HEAD_S = 5.0
-WORKER_MEMORY = 4 << 30
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +71,9 @@ class RayExecutor:
         self._workers: list[RayWorker] = []
         self._router = Router()
         self._names = 0
-        self._head, self._head_at = ray_cluster.head_address(), time.monotonic()
+        self._nodes = Nodes()
+        self._looked_at = time.monotonic()
         self._lost = ""
-        self._known_nodes, self._nodes_at = ray_cluster.alive_nodes(), time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._pump, name="agentkit-ray", daemon=True)
         self._thread.start()
@@ -94,7 +92,7 @@ class RayExecutor:
         if self._lost:
             raise WorkerError(self._lost)
         if not self._config.wait_for_nodes_s:
-            self._require_satisfiable(job)
+            self._nodes.require_satisfiable(job, self._shape(job))
         job = self._config.with_timeout(job)
         self._events.put(make_event(job, "queued", "", 0, {"units": len(job.units)}))
         self._tell(lambda: self._on_submit(job))
@@ -117,7 +115,7 @@ class RayExecutor:
 
         Nodes as they were seen some seconds ago: a cluster that is gone would keep the caller waiting for a minute.
         """
-        nodes = list(self._known_nodes)
+        nodes = list(self._nodes.known)
         workers = [w.shown() for w in list(self._workers)]
         free = range(len(workers), self._most_workers(nodes))
         workers += [WorkerInfo(name=f"r{self._names + i}", state="stopped") for i, _ in enumerate(free)]
@@ -199,9 +197,9 @@ class RayExecutor:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now - self._head_at > HEAD_S:
-            self._head_at = now
-            self._nodes()
+        if now - self._looked_at > HEAD_S:
+            self._looked_at = now
+            self._nodes.look()
         for worker in list(self._workers):
             if worker.job is not None and worker.ready:
                 if now - worker.heard_at > LEASE_S:
@@ -226,15 +224,6 @@ class RayExecutor:
     def _shape(self, job: JobSpec) -> Shape:
         gpus = job.resources.gpus
         return job.resources.cpus, max(gpus, self._config.gpus_per_job or 0) if gpus else 0.0
-
-    def _require_satisfiable(self, job: JobSpec) -> None:
-        cpus, gpus = self._shape(job)
-        try:
-            ray_cluster.require_satisfiable(job, cpus, gpus, self._known_nodes)
-        except UnsatisfiableError:  # a node may have joined a moment ago
-            if ray_cluster.is_gone(self._head):
-                raise WorkerError(self._gone) from None
-            ray_cluster.require_satisfiable(job, cpus, gpus, ray_cluster.alive_nodes())
 
     def _most_workers(self, nodes: Sequence[Any]) -> int:
         return self._config.count or max(1, int(sum(n.cpus for n in nodes)))
@@ -268,36 +257,17 @@ class RayExecutor:
         if not self._config.wait_for_nodes_s or time.monotonic() - since < self._config.wait_for_nodes_s:
             return
         try:
-            self._require_satisfiable(entry[0])
+            self._nodes.require_satisfiable(entry[0], self._shape(entry[0]))
         except WorkerError as error:
             self._waiting.remove(entry)
             self._put_end(entry[0], "", 1, "refused", str(error), entry[0].units, type(error).__name__)
 
-    def _nodes(self) -> list[Any]:
-        """The alive nodes, asked at most once a second.
-
-        Raises:
-            WorkerError: the head is gone. Asked then, Ray would wait for a minute and end this whole program.
-        """
-        if time.monotonic() - self._nodes_at > NODES_S:
-            if ray_cluster.is_gone(self._head):
-                raise WorkerError(self._gone)
-            self._known_nodes, self._nodes_at = ray_cluster.alive_nodes(), time.monotonic()
-        return self._known_nodes
-
-    @property
-    def _gone(self) -> str:
-        return f"the Ray cluster at {self._head} is gone; start it again and resume"
-
     def _can_start(self, shape: Shape) -> bool:
-        nodes = self._nodes()
-        if len(self._workers) >= self._most_workers(nodes):
+        if len(self._workers) >= self._most_workers(self._nodes.look()):
             return self._retire_other(shape)
-        held_cpus, held_gpus = (sum(w.shape[i] for w in self._workers) for i in (0, 1))
-        fits = held_cpus + shape[0] <= sum(n.cpus for n in nodes) + 1e-9
-        fits = fits and held_gpus + shape[1] <= sum(n.gpus for n in nodes) + 1e-9
-        one = any(n.cpus >= shape[0] and n.gpus >= shape[1] for n in nodes)
-        return one and (fits or self._retire_other(shape))
+        if not self._nodes.one_could_hold(shape):
+            return False
+        return self._nodes.room_for(shape, [w.shape for w in self._workers]) or self._retire_other(shape)
 
     def _retire_other(self, shape: Shape) -> bool:
         idle = [w for w in self._workers if w.ready and w.job is None and w.shape != shape]
@@ -308,23 +278,7 @@ class RayExecutor:
     def _start(self, shape: Shape) -> RayWorker:
         name = f"r{self._names}"
         self._names += 1
-        setup = {
-            "name": name,
-            "modules": self._modules,
-            "path": [str(Path(p).resolve()) if p in ("", ".") else p for p in sys.path],
-            "artifacts": self._config.artifacts,
-            "warm_bytes": int(self._config.warm * (self._config.memory or WORKER_MEMORY)),
-            "share": shape[1],
-            "pass_env": self._config.pass_env,
-        }
-        placed: Any = self._ray.remote(Host).options(
-            num_cpus=shape[0],
-            num_gpus=shape[1],
-            max_restarts=0,  # a new actor is ours to start
-            max_task_retries=0,  # attempts are counted once, by the ledger
-            max_concurrency=4,
-        )
-        actor = placed.remote(json.dumps(setup))
+        actor = start_host(self._ray, name, shape, self._config, self._modules)
         worker = RayWorker(name, shape, actor, time.monotonic())
         self._workers.append(worker)
         self._when_done(actor.hello.remote(), worker, self._on_hello)
@@ -402,17 +356,12 @@ class RayExecutor:
         self._events.put(event)
 
     def _fetch(self, worker: RayWorker, file: str) -> None:
-        """Bring a file here in pieces, unless it is here: equal names are equal bytes (logs are few)."""
+        """Bring a file here, unless it is here: equal names are equal bytes (logs are few)."""
         target = self._artifacts / file
         if self._config.artifacts is not None or target.exists():
             return
-        content = b""
-        try:
-            while piece := self._ray.get(worker.actor.read.remote(file, len(content)), timeout=LEASE_S):
-                content += piece
-                if len(piece) < PIECE_BYTES:
-                    break
-        except self._ray.exceptions.RayError:  # the worker died meanwhile: its job ends as lost by itself
+        content = fetch(self._ray, worker.actor, file, timeout_s=LEASE_S)
+        if content is None:
             return
         if file.startswith("logs/"):
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -20,9 +20,14 @@ from agentkit.workers.process import ChildSetup
 from agentkit.workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentkit.workers.config import WorkersConfig
     from agentkit.workers.job import Event
+    from agentkit.workers.ray_worker import Shape
 
 PIECE_BYTES = 4 << 20
+WORKER_MEMORY = 4 << 30
 
 
 class Host:
@@ -101,6 +106,27 @@ class Host:
         except queue.Empty:
             pass
         return json.dumps({"events": events, "info": self._worker.info().model_dump(mode="json")})
+
+
+def start_host(ray: Any, name: str, shape: Shape, config: WorkersConfig, modules: Sequence[str]) -> Any:
+    """The handle of a new actor with this many CPUs and GPUs; Ray places it when it can."""
+    setup = {
+        "name": name,
+        "modules": list(modules),
+        "path": [str(Path(p).resolve()) if p in ("", ".") else p for p in sys.path],
+        "artifacts": config.artifacts,
+        "warm_bytes": int(config.warm * (config.memory or WORKER_MEMORY)),
+        "share": shape[1],
+        "pass_env": config.pass_env,
+    }
+    placed: Any = ray.remote(Host).options(
+        num_cpus=shape[0],
+        num_gpus=shape[1],
+        max_restarts=0,  # a new actor is ours to start
+        max_task_retries=0,  # attempts are counted once, by the ledger
+        max_concurrency=4,
+    )
+    return placed.remote(json.dumps(setup))
 
 
 def _node() -> str:

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import selectors
-import socket
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from agentkit.errors import AgentkitError
 from agentkit.workers import watch
-from agentkit.workers.environment import MAX_PROCESSES
 from agentkit.workers.executor import WorkerInfo
 from agentkit.workers.frames import FrameReader
 from agentkit.workers.job import make_event
 from agentkit.workers.logs import JobLog
+from agentkit.workers.mailbox import Mailbox
 from agentkit.workers.process import GRACE_S, ChildProcess, ChildSetup
+from agentkit.workers.running import SLACK_S, START_TIMEOUT_S, Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentkit.workers.job import Event, EventKind, JobSpec
 
-START_TIMEOUT_S = 120.0
 WATCH_EVERY_S = 0.2
-SLACK_S = 0.5
-"""A tool that looks at `ctx.cancelled` may end in time by itself; only then is the group killed."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class _Running:
-    """The job in the child: what is left of it, in which phase it is, and until when."""
-
-    job: JobSpec
-    log: JobLog
-    left: list[int]
-    begin: float
-    deadline: float
-    phase: str = "start"
-    seq: int = 0
-    sent_again: bool = False
-    peak_rss: int = 0
 
 
 class Supervisor:
@@ -74,12 +54,10 @@ class Supervisor:
         self._emit_event, self._idle = emit, idle
         self._child: ChildProcess | None = None
         self._reader = FrameReader()
-        self._running: _Running | None = None
-        self._commands: deque[tuple[str, Any]] = deque()
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_read.setblocking(False)
+        self._running: Running | None = None
+        self._mailbox = Mailbox()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_read, selectors.EVENT_READ, self._on_wake)
+        self._selector.register(self._mailbox, selectors.EVENT_READ, self._on_mail)
         self._ready = False
         self._closing = False
         self._last_watch = 0.0
@@ -93,15 +71,15 @@ class Supervisor:
 
     def run(self, job: JobSpec, seq: int = 0) -> None:
         """Give the idle worker a job; `seq` is the number of its next event."""
-        self._command("run", (job, seq))
+        self._mailbox.put("run", (job, seq))
 
     def cancel(self, job_id: str, *, hard: bool = False) -> None:
         """Stop this job if it is the one that runs."""
-        self._command("cancel", (job_id, hard))
+        self._mailbox.put("cancel", (job_id, hard))
 
     def close(self, grace_s: float) -> None:
         """End the child and the thread; a job that runs ends as `cancelled`."""
-        self._command("close", grace_s)
+        self._mailbox.put("close", grace_s)
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread to end."""
@@ -118,19 +96,12 @@ class Supervisor:
                 "pid": child.pid if child else None,
                 "job_id": running.job.job_id,
                 "tool": running.job.tool,
-                "seconds": time.monotonic() - running.begin,
+                "seconds": running.seconds,
                 "rss": watch.resident_bytes(child.pid) if child else 0,
             }
         )
 
     # the thread ------------------------------------------------------------------------------------------
-
-    def _command(self, what: str, argument: Any) -> None:
-        self._commands.append((what, argument))
-        try:
-            self._wake_write.send(b"!")
-        except OSError:  # already closed
-            return
 
     def _loop(self) -> None:
         while not self._closing:
@@ -140,8 +111,7 @@ class Supervisor:
                 logger.exception("worker %s", self.name)
                 self._fail("lost", f"worker {self.name}: {type(error).__name__}: {error}", 0)
         self._selector.close()
-        self._wake_read.close()
-        self._wake_write.close()
+        self._mailbox.close()
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(WATCH_EVERY_S if self._running else 5.0):
@@ -151,11 +121,8 @@ class Supervisor:
         if self._running is not None:
             self._look_after()
 
-    def _on_wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._wake_read.recv(4096)
-        while self._commands:
-            what, argument = self._commands.popleft()
+    def _on_mail(self) -> None:
+        for what, argument in self._mailbox.take():
             if what == "run":
                 self._begin(*argument)
             elif what == "cancel":
@@ -164,18 +131,17 @@ class Supervisor:
                 self._on_close(argument)
 
     def _begin(self, job: JobSpec, seq: int) -> None:
-        now = time.monotonic()
         log = JobLog(self.setup.artifacts / "logs" / f"{job.job_id}.log")
-        self._running = _Running(job, log, [u.index for u in job.units], now, now + START_TIMEOUT_S, seq=seq)
+        self._running = Running.started(job, log, seq)
         self._send(self._running)
 
-    def _send(self, running: _Running) -> None:
+    def _send(self, running: Running) -> None:
         try:
             child = self._child or self._start_child()
         except OSError as error:
             self._finish("refused", type(error).__name__, f"worker {self.name} did not start: {error}")
             return
-        self._enter("sent" if self._ready else "start", START_TIMEOUT_S)
+        running.enter("sent" if self._ready else "start", START_TIMEOUT_S)
         try:
             child.channel.send({"kind": "run", "job": running.job.to_wire()})
         except OSError:  # it died a moment ago
@@ -204,7 +170,7 @@ class Supervisor:
         if child is None:
             return
         for key in list(self._selector.get_map().values()):
-            if key.fileobj is not self._wake_read:
+            if key.fileobj is not self._mailbox:
                 self._selector.unregister(key.fileobj)
         child.end(grace_s)
         self._ready = False
@@ -235,18 +201,19 @@ class Supervisor:
         running = self._running
         if kind == "ready":
             self._ready = True
-            self._enter("sent", START_TIMEOUT_S)
+            if running is not None:
+                running.enter("sent", START_TIMEOUT_S)
         elif running is None:
             logger.warning("worker %s sent %s without a job", self.name, kind)
         elif kind == "loading":
-            self._enter("load", running.job.load_timeout_s)
+            running.enter("load", running.job.load_timeout_s)
         elif kind == "end":
             self._on_end(data)
         else:
             if kind == "started":
-                self._enter("run", data["timeout_s"] + SLACK_S)
+                running.enter("run", data["timeout_s"] + SLACK_S)
             elif kind == "units":
-                running.left = [i for i in running.left if i not in set(data["units"])]
+                running.measured(set(data["units"]))
             self._emit(kind, data)
 
     def _on_end(self, data: dict[str, Any]) -> None:
@@ -289,52 +256,18 @@ class Supervisor:
 
     # what the child does -----------------------------------------------------------------------------------
 
-    def _enter(self, phase: str, limit_s: float) -> None:
-        if self._running is not None:
-            self._running.phase = phase
-            self._running.deadline = time.monotonic() + limit_s
-
     def _look_after(self) -> None:
         running, child = self._running, self._child
-        now = time.monotonic()
         if running is None or child is None:
             return
-        if now > running.deadline:
-            self._on_deadline(running)
-        elif now - self._last_watch >= WATCH_EVERY_S:
-            self._last_watch = now
+        if (excess := running.overdue(self.name, self._said)) is not None:
+            self._fail(*excess)
+        elif time.monotonic() - self._last_watch >= WATCH_EVERY_S:
+            self._last_watch = time.monotonic()
             if child.exit_descriptor is None and child.ended_by() is not None:
                 self._on_exit(child)
-            else:
-                self._check_group(running, child)
-
-    def _on_deadline(self, running: _Running) -> None:
-        seconds = time.monotonic() - running.begin
-        if running.phase in ("start", "sent"):
-            self._fail(
-                "refused", f"worker {self.name} was not ready after {START_TIMEOUT_S:.0f} s; {self._said()}"
-            )
-        elif running.phase == "load":
-            self._fail(
-                "refused", f"targets did not load within {running.job.load_timeout_s:g} s (load_timeout_s)"
-            )
-        else:
-            self._fail(
-                "timeout", f"ran past its time-out ({seconds:.1f} s in all); its process group was ended"
-            )
-
-    def _check_group(self, running: _Running, child: ChildProcess) -> None:
-        members = watch.session_members(child.pid)
-        resident = sum(p.rss for p in members)
-        running.peak_rss = max(running.peak_rss, resident)
-        limit = running.job.resources.memory
-        if resident > limit and running.phase != "start":
-            held = f"{resident / 2**20:.0f} MiB held, resources.memory allows {limit / 2**20:.0f} MiB"
-            self._fail(
-                "refused" if running.phase == "load" else "oom", f"{held}; declare more or use smaller units"
-            )
-        elif len(members) > MAX_PROCESSES + 2:  # besides the child itself and its lifeline
-            self._fail("failed", f"started {len(members) - 2} processes; at most {MAX_PROCESSES} are allowed")
+            elif (excess := running.too_much(child.pid)) is not None:
+                self._fail(*excess)
 
     def _on_exit(self, child: ChildProcess) -> None:
         if self._child is not child:
@@ -401,23 +334,8 @@ class Supervisor:
         self._finish(status, error_class, message)
 
     def _finish(self, status: str, error_class: str, message: str) -> None:
-        running = self._running
-        if running is None:
-            return
-        self._end(
-            {
-                "status": status,
-                "error_class": error_class,
-                "message": message,
-                "traceback_sha256": None,
-                "seconds": time.monotonic() - running.begin,
-                "units_left": running.left,
-                "peak_rss": running.peak_rss,
-                "peak_device_bytes": 0,
-                "oom_retries": 0,
-                "batch": None,
-            }
-        )
+        if self._running is not None:
+            self._end(self._running.ending(status, error_class, message))
 
     def _end(self, data: dict[str, Any]) -> None:
         running = self._running
