@@ -18,7 +18,9 @@ class Attack(Params):
     target: Annotated[
         str, Field(description="differentiable classifier: URI of a callable from images to logits")
     ] = "digits:cnn"
-    data: Annotated[str, Field(description="labelled images in [0, 1]: URI of a data set")] = "digits:"
+    data: Annotated[
+        str, Field(description="images in [0, 1], as a URI: digits:, photos: (no labels, for effnet-lite0:)")
+    ] = "digits:"
     kind: Annotated[
         Literal["fgsm", "pgd", "uap", "gradient_shift"],
         Field(
@@ -76,7 +78,8 @@ def noise_attack(params: Attack, units: Sequence[Unit], ctx: Context) -> agentki
     the attack's own L2, item by item).
 
     Metrics over the unit's items: `accuracy`, `flip_rate` (class differs from that of the clean image; of uap
-    this is the held-out fooling rate), `loss` (mean cross-entropy), and the measured `linf` and `l2`.
+    this is the held-out fooling rate), `loss` (mean cross-entropy), and the measured `linf` and `l2`. Data without
+    labels have no `accuracy`: the attack leads away from the clean prediction, which is what `loss` is about.
     """
     from agentkit_input_noise import attacked
 

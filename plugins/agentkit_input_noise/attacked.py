@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from agentkit import BASELINE, Measurements
+from agentkit.errors import ParamError
 from agentkit_input_noise import attacks, classify, curve_files, picture_files
 from agentkit_input_noise.addresses import draw as draw_items
 from agentkit_input_noise.attacks import Ball, InputGradient
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agentkit_input_noise.attack_tool import Attack
 
 METRICS = ("accuracy", "flip_rate", "loss", "linf", "l2")
+WITHOUT_LABELS = METRICS[1:]
 CONTROLS = ("random_sign", "random_sphere")
 MOST_ROWS = 128
 """Rows of every gradient, fixed so that an item's attack does not depend on its neighbours."""
@@ -35,15 +37,21 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
     cells = [(kind, eps) for kind in kinds for eps in params.eps]
     conditions = [BASELINE, CHANCE, *(name_of(*cell) for cell in cells)]
     conditions = [c for c in conditions if ctx.wants(c)]
-    values = np.zeros((len(METRICS), len(units), len(conditions)))
+    if data.labels is None and params.kind == "uap":
+        raise ParamError(
+            "uap learns from labelled train images, and this data set has no labels; use another attack"
+        )
+    names = METRICS if data.labels is not None else WITHOUT_LABELS
+    values = np.zeros((len(names), len(units), len(conditions)))
     shown: dict[str, picture_files.Shown] = {}
     shown_labels: list[int] = []
     for u, unit in enumerate(units):
-        images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
+        images, given = classify.pool(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
             classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
         outputs = {BASELINE: classify.logits(classifier, images, ctx.device, ctx.batch)}
-        clean = outputs[BASELINE].argmax(dim=1).numpy()
+        clean = outputs[BASELINE].argmax(dim=1)
+        labels = clean if given is None else given
         outputs[CHANCE] = outputs[BASELINE][torch.from_numpy(unit.rng("chance").permutation(len(images)))]
         sizes = {BASELINE: (0.0, 0.0), CHANCE: (0.0, 0.0)}
         if unit.index == 0:
@@ -60,9 +68,10 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
                 if unit.index == 0:
                     shown[name] = picture_files.some(moved, outputs[name])
         for c, name in enumerate(conditions):
-            values[:, u, c] = (*classify.scores(outputs[name], labels, clean), *sizes[name])
+            told = classify.scores(outputs[name], labels, clean.numpy())
+            values[:, u, c] = (*told, *sizes[name])[-len(names) :]
         ctx.progress(u + 1, len(units))
-    table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    table = Measurements.from_arrays(units, conditions, dict(zip(names, values, strict=True)))
     draw(ctx, params, table, metrics, units)
     picture_files.write_images(ctx, shown, shown_labels)
     return table
@@ -76,7 +85,7 @@ def draw(
     units: Sequence[Unit],
 ) -> None:
     """Store curves, claims and measured strengths of a whole exploration, the control of the attack's norm as a band."""
-    drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate")]
+    drawn = [m for m in metrics if m.name in ("accuracy", "flip_rate") and m.name in table.metrics]
     controls = {str(params.kind): "random_sign" if params.norm_of_eps == "inf" else "random_sphere"}
     kinds = (params.kind, *CONTROLS)
     curve_files.write(ctx, table, units, curve_files.Sweep(kinds, params.eps, drawn, controls))

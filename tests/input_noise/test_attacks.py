@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -276,3 +277,19 @@ def test_in_l2_the_random_signs_have_the_attacks_own_largest_change(run):
     table = run({"norm": "2", "eps": [0.5], "steps": 5, "items": 40})
     assert table.column("linf", "random_sign=0.5") == pytest.approx(table.column("linf", "pgd=0.5"), abs=1e-6)
     assert (table.column("linf", "pgd=0.5") < 0.5).all()
+
+
+def test_without_labels_an_attack_leads_away_from_the_clean_prediction(
+    digits, digits_net, make_context, units
+):
+    context = make_context({"digits:cnn": digits_net, "digits:": dataclasses.replace(digits, labels=None)})
+    table = noise_attack(noise_attack.parse(PARAMS), units[:2], context)
+    assert table.metrics == ("flip_rate", "loss", "linf", "l2")
+    assert (table.column("flip_rate", "baseline") == 0).all()
+    assert (
+        table.column("flip_rate", "pgd=0.15").mean()
+        > 0.2 + table.column("flip_rate", "random_sign=0.15").mean()
+    )
+    assert "flip_rate" in context.artifacts["curve.json"]
+    with pytest.raises(ParamError, match="uap learns from labelled train images"):
+        noise_attack(noise_attack.parse({"kind": "uap"}), units[:1], context)

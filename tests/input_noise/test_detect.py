@@ -14,7 +14,9 @@ PARAMS = {"eps": [0.2], "items": 30, "draws": 2, "times": 5}
 @pytest.fixture(scope="module")
 def score_net(digits):
     """A predictor of the right shape: detection of the size is all that these tests need."""
-    net = noise_predictor.predictor(64)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = noise_predictor.predictor(64)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     flat = 2 * digits.images[list(digits.train)].flatten(1) - 1
@@ -112,7 +114,7 @@ def test_clean_against_clean_is_no_detection(run, digits, digits_net, score_net,
         score = detector_of(params, score_net, digits, unit)
         items = list(digits.draw(unit.rng("two groups"), 160))
         found.append(auroc(score(digits.images[items[:80]]), score(digits.images[items[80:]])))
-    half = 2.78 * np.std(found, ddof=1) / np.sqrt(len(found))  # t quantile, four degrees of freedom
+    half = 4.60 * np.std(found, ddof=1) / np.sqrt(len(found))  # t quantile of 99 %, four degrees of freedom
     assert abs(np.mean(found) - 0.5) <= half + 0.01
 
 
