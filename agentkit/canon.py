@@ -28,6 +28,19 @@ def sha256_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def clean(value: Any) -> Any:
+    """Plain JSON of a value; what JSON cannot say (NaN, foreign objects) becomes its text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(k): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(v) for v in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return json.loads(json.dumps(value, default=str))
+
+
 def _canonical(value: Any, place: str) -> Any:
     if value is None or isinstance(value, bool | str | int):
         return value

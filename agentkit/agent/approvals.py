@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentkit.agent import calls
-from agentkit.agent.messages import clean
-from agentkit.canon import sha256_of
+from agentkit.canon import clean, sha256_of
 from agentkit.errors import AgentkitError
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from agentkit.canon import clean
 from agentkit.ledger.session_values import Message
 
 if TYPE_CHECKING:
@@ -77,19 +76,6 @@ def restored(message: Message) -> BaseMessage:
                 response_metadata=meta.get("response") or {},
                 id=id,
             )
-
-
-def clean(value: Any) -> Any:
-    """Plain JSON of a value; what JSON cannot say (NaN, foreign objects) becomes its text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {str(k): clean(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(v) for v in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return json.loads(json.dumps(value, default=str))
 
 
 def _content(content: Any, args: Mapping[str | None, Any]) -> Any:

@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from agentkit.agent.messages import clean
+from agentkit.canon import clean
 from agentkit.errors import ConfigError
 from agentkit.ledger.sessions import open_session
 

@@ -15,9 +15,8 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.errors import GraphBubbleUp
 
 from agentkit.agent.approvals import binding, mode
-from agentkit.agent.messages import clean
 from agentkit.agent.names import from_wire
-from agentkit.canon import canonical_json
+from agentkit.canon import canonical_json, clean
 from agentkit.errors import BudgetError, LoopError, StoppedError
 
 if TYPE_CHECKING:

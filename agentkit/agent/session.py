@@ -19,7 +19,7 @@ from agentkit.agent.approvals import Approval, ApprovalRequest, binding, may_ask
 from agentkit.agent.calls import CANCELLED
 from agentkit.agent.fallback import ModelFallback
 from agentkit.agent.graph import langchain_tools
-from agentkit.agent.messages import Chain, clean, restored
+from agentkit.agent.messages import Chain, restored
 from agentkit.agent.names import from_wire
 from agentkit.agent.opening import Opening, new_session_id
 from agentkit.agent.prices import Prices, load_prices
@@ -28,6 +28,7 @@ from agentkit.agent.recorder import CallSeen, Recorder
 from agentkit.agent.shortlist import Shortlist
 from agentkit.agent.streaming import Words
 from agentkit.agent.turns import TurnLedger, model_name
+from agentkit.canon import clean
 from agentkit.errors import AgentkitError, ApprovalError, ConfigError, PlannerError
 from agentkit.study import ApprovalSection
 

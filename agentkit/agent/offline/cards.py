@@ -142,6 +142,12 @@ class ParamCard:
             BARE_SCHEME.findall(re.sub(r"\s\([^)]*\)", " ;", self.description).replace(" ;", ";"))
         )
 
+    @cached_property
+    def whole_schemes(self) -> frozenset[str]:
+        """Schemes that may be written alone: `minilm:`, and not `graph:`, which in a sentence is a word and a colon."""
+        alone = isinstance(self.default, str) and self.default.endswith(":")
+        return self.bare_schemes | ({self.default[:-1]} if alone else frozenset())
+
     def companion_of(self, uri: str) -> str | None:
         """What the description says goes with another param's URI: `photos: (224 x 224, for effnet-lite0:)`."""
         return next((own for own, other in self.companions if other == uri), None)

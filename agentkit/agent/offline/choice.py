@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentkit.agent.offline.cards import ToolCard
+    from agentkit.agent.offline.ranking import Ranker
     from agentkit.agent.offline.text import Token
 
 ACCEPT = 0.28
@@ -29,7 +30,7 @@ PLACED_EVIDENCE = 0.5
 """What each value that found its param adds to that."""
 ALL_ABOUT = 0.6
 """A short request that holds nothing else is on topic with less."""
-LEADING = 0.08
+LEADING = 0.2
 """What it adds when the request holds the verb that the tool's first line begins with."""
 STANDS_OUT = 0.08
 """Least lead over the second tool, as a share of the first."""
@@ -49,6 +50,47 @@ ELSEWHERE = re.compile(
     r"|^\W*who (?:is|was|are|were|won|wrote|invented)\b|\b(?:do|are) you (?:think|feel|love|like|happy|human|alive|conscious)\b",
     re.IGNORECASE,
 )
+ACTS = frozenset(
+    stem(w)
+    for w in [
+        "remove",
+        "delete",
+        "drop",
+        "ablate",
+        "prune",
+        "lesion",
+        "disable",
+        "knockout",
+        "zero",
+        "leave",
+        "knockdown",
+        "silence",
+        "overexpress",
+        "shuffle",
+        "permute",
+        "scramble",
+        "reorder",
+        "swap",
+        "insert",
+        "mask",
+        "hide",
+        "cover",
+        "blur",
+        "corrupt",
+        "attack",
+        "misspell",
+        "typo",
+        "paraphrase",
+        "quantise",
+        "train",
+        "finetune",
+        "certify",
+        "prove",
+        "verify",
+        "detect",
+    ]
+)
+"""Verbs of what is done to a target: a request that begins with one asks for exactly that."""
 ROUGH = 0.8
 """What an approximation counts for when nobody asked for one."""
 
@@ -66,6 +108,8 @@ class Choice:
     """How many words of the request the first tool holds."""
     elsewhere: bool = False
     """Whether the request asks for what no experiment gives: a poem, a recipe, the weather."""
+    other_act: bool = False
+    """Whether the request begins with something to do that the first tool does not, and another tool does."""
     by_name: bool = False
     said: str = ""
 
@@ -74,6 +118,8 @@ class Choice:
         """Whether the first tool may be run without asking."""
         if self.by_name:
             return True
+        if self.other_act:
+            return False
         named = min(self.values[0].named, 3)
         strangers = (
             self.values[0].strange > 0 and self.telling == 1
@@ -124,6 +170,7 @@ def choose(cards: tuple[ToolCard, ...], text: str, tokens: list[Token]) -> Choic
         share=share,
         values=tuple(r[3] for r in rows),
         elsewhere=bool(ELSEWHERE.search(text)),
+        other_act=bool(words) and _is_other_act(words[0], tokens, ranker, cards.index(rows[0][2])),
         evidence=rows[0][1],
         telling=ranker.matches(words, cards.index(rows[0][2])),
         said=said,
@@ -145,9 +192,16 @@ def _fit(card: ToolCard, values: Values, tokens: Sequence[Token], *, rough: bool
     fit += 0.1 if all(w in stems for w in short) else 0.0
     verb = stem(card.summary.split()[0]) if card.summary else ""
     meant = {s for word in stems for s in synonyms().get(word, ())}
-    fit += LEADING if verb in stems else LEADING / 2 if verb in meant else 0.0
+    fit += LEADING if verb in stems else 0.75 * LEADING if verb in meant else 0.0
     hedged = ASKS_ROUGH.search(card.summary) or HEDGES & {w for m in card.metrics for w in m.words}
     return max(fit, 0.2) * (ROUGH if hedged and not rough else 1.0)
+
+
+def _is_other_act(word: str, tokens: Sequence[Token], ranker: Ranker, best: int) -> bool:
+    """`zero out the output of block 2` is not answered by a tool that ranks blocks by their output."""
+    begins = tokens[0].kind == "word" and tokens[0].stem == word and word in ACTS
+    known = any(m in ranker.words for m in ranker.meanings(word))
+    return begins and known and not ranker.matches([word], best)
 
 
 def _named(cards: tuple[ToolCard, ...], text: str) -> ToolCard | None:

@@ -144,6 +144,8 @@ def support(group: Group, param: ParamCard, tokens: Sequence[Token], anchors: se
     """How well numbers fit a param: its name beside them, its bounds, whole numbers, one strength among the params."""
     values = group.values_for(param)
     ends = [v for v in values if not (group.is_range and v == 0)] if param.is_list else values
+    if param.integral and any(t.percent for t in group.tokens):
+        return 0.0  # nobody counts in per cent
     if not ends or not all(param.inside(v) for v in ends):
         return 0.0
     named = named_beside(group, param, tokens)

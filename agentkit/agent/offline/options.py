@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from agentkit.agent.offline.cards import ParamCard, ToolCard
     from agentkit.agent.offline.text import Token
 
+MIXED = re.compile(
+    r"\b(?:mix\w*|combin\w*|together|jointly|simultaneous\w*|at once|at the same time)\b", re.IGNORECASE
+)
+"""Words that ask for several kinds in one condition, where a tool has a param for that."""
 WINDOW = 4
 """Within how many tokens the words of one value must stand."""
 
@@ -35,10 +39,17 @@ def option_values(
                 found[param.name] = switch
         elif not (param.numeric and param.is_list) and (hits := _hits(param, card, tokens, consumed)):
             found[param.name] = _chosen(param, hits)
+        if "array" in param.item_types and MIXED.search(text) and (kinds := _listed(found)):
+            found[param.name] = ([kinds[0]], kinds[1])
         if param.open_values and (families := _members(param, text, tokens)):
             value, said = found.get(param.name, ([], []))
             found[param.name] = ([*value, *families], said) if param.is_list else (families[0], said)
     return found
+
+
+def _listed(found: dict[str, tuple[Any, list[Token]]]) -> tuple[list[Any], list[Token]] | None:
+    """The values of a list that names several: what a mix is of."""
+    return next((f for f in found.values() if isinstance(f[0], list) and len(f[0]) > 1), None)
 
 
 def _members(param: ParamCard, text: str, tokens: Sequence[Token]) -> list[str]:
@@ -78,7 +89,7 @@ def _said(value: str, tokens: Sequence[Token], unusable: set[int]) -> list[Token
     """The tokens that spell a value, whole or in pieces near each other."""
     usable = [t for t in tokens if t.kind in ("word", "symbol", "site", "quoted") and t.index not in unusable]
     for token in usable:
-        if token.text.casefold() == value.casefold():
+        if token.text.casefold() == value.casefold() or _abbreviates(token.text, value):
             return [token]
     parts = [stem(p) for p in pieces(value)]
     if not parts or (len(parts) == 1 and len(parts[0]) < 2):
@@ -86,16 +97,32 @@ def _said(value: str, tokens: Sequence[Token], unusable: set[int]) -> list[Token
     spots = [[t for t in usable if _spells(t, part)] for part in parts]
     if len(parts) > 1 and any(spots):
         spots = [
-            row or [t for t in usable if part in synonyms().get(t.stem, ())]
-            for row, part in zip(spots, parts, strict=True)
+            row or [t for t in usable if _means(t, part)] for row, part in zip(spots, parts, strict=True)
         ]
     if not all(spots):
         return []
     for start in spots[0]:
         nearest = [min(row, key=lambda t: abs(t.index - start.index)) for row in spots]
-        if max(t.index for t in nearest) - min(t.index for t in nearest) < WINDOW:
+        first, last = min(t.index for t in nearest), max(t.index for t in nearest)
+        telling = [t for t in tokens[first + 1 : last] if not t.numeric and t.text.casefold() not in STOP]
+        if last - first < WINDOW or not telling:
             return nearest
     return []
+
+
+def _abbreviates(said: str, value: str) -> bool:
+    """`bf16` for `bfloat16`: the same number, and the letters begin alike and come in the same order."""
+    ours, theirs = (re.fullmatch(r"([a-z]+)(\d{2,})", w.casefold()) for w in (said, value))
+    if not ours or not theirs or ours[2] != theirs[2] or ours[1][0] != theirs[1][0]:
+        return False
+    rest = iter(theirs[1])
+    return all(letter in rest for letter in ours[1])
+
+
+def _means(token: Token, part: str) -> bool:
+    """Whether a word means a part of a value: a near-synonym, or the same word longer (`acts` for `action`)."""
+    meanings = {token.stem, *synonyms().get(token.stem, ())}
+    return any(alike(m, part) for m in meanings) and token.text.casefold() not in STOP
 
 
 def _spells(token: Token, part: str) -> bool:
@@ -167,9 +194,11 @@ def _without_subject_words(
 
 
 def _joined(a: int, b: int, tokens: Sequence[Token]) -> bool:
-    """`LoRA and zeroth order (zo)`: the nearer word is followed by `and`, and the other value is not far."""
+    """`LoRA and zeroth order (zo)`, `lora r=4 and sam`: a word that lists stands between, and the other value is not far."""
     low, high = min(a, b), max(a, b)
-    return high - low <= 6 and low + 1 < len(tokens) and tokens[low + 1].text.casefold() in ("and", "or", ",")
+    return high - low <= 6 and any(
+        t.text.casefold() in ("and", "or", ",", "+") for t in tokens[low + 1 : high]
+    )
 
 
 def _described(

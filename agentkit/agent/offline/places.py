@@ -20,6 +20,7 @@ NUMBERS = r"\d+(?:\s*(?:,|and|or|&|,\s*and)\s*\d+)*"
 HEAD_OF_LAYER = re.compile(
     rf"\bheads?\s+(?P<h1>{NUMBERS})\s+(?:of|in|from|at)\s+(?:the\s+)?layer\s+(?P<l1>\d+)"
     rf"|\blayer\s+(?P<l2>\d+)[\s,]+heads?\s+(?P<h2>{NUMBERS})"
+    rf"|\blayers?\s+(?P<from>\d+)\s*(?:-|–|\.\.+|to|through|until)\s*(?P<to>\d+)(?!\s*[-.]\d)"
     rf"|\blayers?\s+(?P<l3>{NUMBERS})(?!\s*[-.]\d)"
     rf"|\b(?P<h3>(?:\d+(?:st|nd|rd|th)))\s+head\s+(?:of|in)\s+layer\s+(?P<l4>\d+)",
     re.IGNORECASE,
@@ -61,7 +62,10 @@ def _worded_sites(text: str) -> list[tuple[int, int, list[str]]]:
     found = []
     for match in HEAD_OF_LAYER.finditer(text):
         heads = re.findall(r"\d+", match["h1"] or match["h2"] or match["h3"] or "")
-        layers = re.findall(r"\d+", match["l1"] or match["l2"] or match["l3"] or match["l4"])
+        if match["from"]:
+            layers = [str(n) for n in range(int(match["from"]), int(match["to"]) + 1)]
+        else:
+            layers = re.findall(r"\d+", match["l1"] or match["l2"] or match["l3"] or match["l4"])
         found.append((*match.span(), [f"L{la}.H{h}" for la in layers for h in heads or ["*"]]))
     found += [
         (*m.span(), [f"L*.H{h}" for h in re.findall(r"\d+", m["h"])])

@@ -32,7 +32,9 @@ SLOW_SECONDS = 600.0
 """A first look should not take longer; a tool that says it is slow gets fewer units."""
 MOST_QUESTIONS = 3
 PERTURBING = re.compile(
-    r"\b(?:robust\w*|perturb\w*|sensitivit\w*|ablat\w*|stress[- ]test\w*)\b", re.IGNORECASE
+    r"\b(?:robust\w*|perturb\w*|sensitivit\w*|ablat\w*|stress[- ]test\w*|adversarial\w*|corrupt\w*|lesion\w*"
+    r"|prun(?:e|ed|ing)|quanti[sz]\w*|knock\w*|silenc\w*|overexpress\w*)\b",
+    re.IGNORECASE,
 )
 """Words of the trade: a request with one of them is asked about, not refused."""
 
@@ -90,8 +92,8 @@ def understand(parts: Sequence[str], cards: tuple[ToolCard, ...]) -> Request | R
         return Reply(replies.no_tools(), "refusal")
     if is_ledger_question(parts[0]):
         return lookup_of(parts[0])
-    schemes = frozenset(s for c in cards for p in c.params for s in p.schemes)
-    tokens = read_tokens(text, schemes)
+    whole = frozenset(s for c in cards for p in c.params for s in p.whole_schemes)
+    tokens = read_tokens(text, whole)
     choice = choose(cards, text, tokens)
     if not choice.on_topic and PERTURBING.search(text):
         return _asked(parts, replies.ask_tool(choice.cards), None)

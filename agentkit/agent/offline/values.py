@@ -108,7 +108,10 @@ def _claim_tokens(card: ToolCard, text: str, tokens: Sequence[Token]) -> set[int
         before = [t for t in tokens if t.start < level.start()][-LEVEL_REACH:]
         if any(is_direction_word(t) for t in before) and metric_in(before, card)[1]:
             spans.append(level.span("a"))
-    return {t.index for t in tokens if t.numeric and any(a <= t.start < b for a, b in spans)}
+    own = {w for p in card.params if p.numeric for w in p.name_words}
+    counted = {t.index for t, after in pairwise(tokens) if after.kind == "word" and after.stem in own}
+    said = {t.index for t in tokens if t.numeric and any(a <= t.start < b for a, b in spans)}
+    return said - counted  # `over 4 rounds` is no margin
 
 
 def _budget(values: Values, card: ToolCard, tokens: Sequence[Token]) -> set[int]:

@@ -71,19 +71,19 @@ STOP = _words(
 SYNONYMS = (
     "typo misspell misspelling mistype misspelt spelling mistake slip",
     "remove delete drop ablate prune lesion disable knockout zero leave",
-    "knockout ko", "knockdown kd", "overexpress oe upregulate overexpression",
+    "knockout ko", "knockdown kd silence crispri sirna rnai", "overexpress oe upregulate overexpression",
     "image picture photo", "prove verify guarantee provable provably proof verified", "certify certificate certified guarantee",
     "attack adversarial adversary attacker fool", "universal uap", "noise corruption corrupt jitter noisy",
     "sharp flat flatness curvature hessian eigenvalue bend", "finetune train retrain training",
     "bit quantise quantize precision quantisation bitwidth", "tag tagger slot entity ner label parse parser",
     "find match retrieve retrieval recall linkage lookup search", "word token",
     "landscape surface terrain map", "detect spot recognise recognize detector", "strength rate dose amount severity fraction intensity",
-    "interact interaction epistasis pair synergy", "pair double pairwise", "saliency attribution explain explanation heatmap", "sensor observe observation", "effnet efficientnet", "rebuild replay reconstruct restore recreate",
+    "interact interaction epistasis pair synergy", "pair double pairwise", "saliency attribution explain explanation heatmap", "sensor observe observation obs", "effnet efficientnet", "rebuild replay reconstruct restore recreate",
     "embed embedding vector representation", "encoder embedder transformer", "classifier network net", "shuffle permute scramble reorder",
     "unit replicate seed repeat", "smooth smoothing", "swap transpose", "letter character char",
     "radius eps epsilon size", "gene regulator transcription", "important importance matter",
     "cost loss", "average mean", "adapter lora", "rank dimension", "block layer", "forecast predict prediction",
-    "misread ocr scan lookalike", "zeroth zo", "cell single-cell", "text sentence string query", "address record",
+    "misread ocr scan lookalike", "zeroth zo mezo", "wrong noisy mislabel corrupt", "star asterisk", "edge link", "cell single-cell", "text sentence string query", "address record",
     "draw sample", "step iteration", "rise increase", "resample patch",
 )  # fmt: skip
 
@@ -95,6 +95,8 @@ PHRASES = (
     (r"\b(\d+)[ ]?by[ ]?\1\b(?:[ ]grid)?", r"grid \g<1>"),
     (r"\bcart[ -]pole\b", "cartpole"), (r"\bsalt[ -](?:and|&)[ -]pepper\b", "impulse"),
     (r"\b(scal\w+\b[^;,]{0,40}\bby )half\b", r"\g<1>0.5"), (r"\bhalf(?: the)? (strength|rate|dose)\b", r"\g<1> 0.5"),
+    *((rf"\b{w}-?[ ]?fold\b", str(i)) for i, w in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], start=2)),
+    (r"\b(\d+)-?[ ]?fold\b", r"\g<1>"), (r"\bthrow(?:ing|n)?[ ]away\b", "remove"),
     (r"learning[ ]rate", "lr"), (r"l-?[ ]?(?:inf|infinity|∞)\b", "linf"), (r"f-1\b", "f1"),
 )  # fmt: skip
 NUMBER_WORDS = {

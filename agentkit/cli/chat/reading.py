@@ -40,6 +40,16 @@ class Reader:
             complete_style=CompleteStyle.READLINE_LIKE,  # no empty lines kept below the prompt for a menu
         )
 
+    def when_first_shown(self, act: Callable[[], None]) -> None:
+        """Do something as soon as the user can type."""
+        left = [act]
+
+        def shown(app: Any) -> None:
+            if left:
+                left.pop()()
+
+        self.session.app.after_render += shown
+
     def line(self) -> str:
         """The user's next words. Raises EOFError on Ctrl-D, KeyboardInterrupt on Ctrl-C."""
         return self.session.prompt(FormattedText([("bold ansigreen", "you> ")]))

@@ -123,8 +123,13 @@ class Interactive:
         """Talk until the user leaves; another reader than the keyboard's may be given."""
         self.view.banner(self._conversation.banner())
         loading = threading.Thread(target=self._load, daemon=True)
-        loading.start()
-        self._reader = reader or self._keyboard()
+        keyboard = None if reader else self._keyboard()
+        self._reader = reader or keyboard
+        if keyboard is not None and self._wanted[:2] == (None, False):
+            keyboard.when_first_shown(loading.start)  # the two would only slow each other down
+        else:
+            loading.start()
+        assert self._reader is not None  # noqa: S101 - one of the two
         self._approver = Approver(self.view, self._reader.answer, self._reader.edit)
         return _ended(self._conversation, lambda: self._talk(loading))
 
@@ -196,6 +201,8 @@ class Interactive:
             self._conversation.say(line.strip())
 
     def _ready(self, loading: threading.Thread) -> None:
+        if loading.ident is None:
+            loading.start()
         if loading.is_alive():
             self.view.thinking("loading")
             loading.join()

@@ -151,7 +151,7 @@ def judged() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("half", ["development", "held out"])
+@pytest.mark.parametrize("half", ["development", "held out", "fresh"])
 def test_most_requests_get_the_right_tool_params_or_question(judged: dict[str, Any], half: str) -> None:
     rates = judged[half].rates
     assert judged[half].requests >= 60
@@ -199,3 +199,34 @@ def test_a_level_that_must_not_be_crossed_is_asked_about(talk: Any, cameras: Any
     reply = talk(tools=cameras).says("does focus_score stay above 0.9 when cam:a is dimmed by level 0.1?")
     assert reply.content.startswith(QUESTION)
     assert not reply.tool_calls
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "params"),
+    [
+        ("perturb all attention heads in layers 1 to 3", "attention.perturb_heads", {"sites": "L1.H*, L2.H*, L3.H*"}),
+        ("simulate cells of grn:toggle, overexpress A fourfold and read B", "gene.perturb",
+         {"target": "grn:toggle", "perturb": ["OE:A@4"], "readout": "B"}),
+        ("misspell: a mix of typos and swaps of letters in labelled texts, how much of the slots does the tagger find?",
+         "noise.slots", {"kinds": ["typos", "swap"], "mixes": [["typos", "swap"]]}),
+        ("remove 20 % of the edges of the graph: are missing links still predicted?", "noise.graph",
+         {"kinds": ["edge_drop"], "strengths": [0.2]}),
+        ("finetune the encoder with lora r=4 and sam in bf16", "weight.finetune",
+         {"methods": ["lora", "sam"], "r": 4, "dtype": "bfloat16"}),
+    ],
+)  # fmt: skip
+def test_words_of_the_trade_find_their_values(
+    talk: Any, text: str, tool: str, params: dict[str, Any]
+) -> None:
+    call = first(talk, text)
+    assert (call["tool"], call["params"]) == (tool, params)
+
+
+def test_an_act_that_the_nearest_tool_does_not_do_is_asked_about(talk: Any) -> None:
+    reply = talk().says("zero out the output of block 2")
+    assert not reply.tool_calls and reply.content.startswith(QUESTION)
+
+
+def test_percent_is_never_a_count(talk: Any) -> None:
+    call = first(talk, "does the test loss peak at some adapter rank with 40% noisy labels?")
+    assert call["params"] == {"label_noise": 0.4}
