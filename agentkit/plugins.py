@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,15 @@ class Plugins:
         self.planners = {name: make for p in plugins for name, make in p.planners}
         self.commands = {c.name: c for p in plugins for c in p.commands}
         self._owner = {t.name: p for p in plugins for t in p.tools}
+
+    def with_gpus(self, share: float | None) -> Plugins:
+        """The same, where every tool that can use a GPU asks for `share` of one (or more, where it asked for more)."""
+        if share is None:
+            return self
+        plugins = [
+            replace(p, tools=tuple(t.on_gpus(share) for t in p.tools)) for p in self.plugins
+        ]
+        return Plugins(plugins, self.errors, self._manager)
 
     def tool(self, name: str) -> Tool:
         """The tool of that name, or `ParamError` with near names."""

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,10 +110,18 @@ class Tool:
     explore_only: bool = False
     atol: float = 0.0
     splits_conditions: bool = False
+    any_device: bool = False
 
     def __call__(self, params: Params, units: Sequence[Unit], ctx: Context) -> Measurements:
         """Run the function itself; workers do this, users rarely."""
         return self.function(params, units, ctx)
+
+    def on_gpus(self, share: float) -> Tool:
+        """The same tool asking for at least `share` GPUs, if it can use one at all."""
+        if not (self.any_device or self.resources.gpus):
+            return self
+        gpus = max(share, self.resources.gpus)
+        return replace(self, resources=self.resources.model_copy(update={"gpus": gpus}))
 
     @property
     def description(self) -> str:
@@ -189,6 +197,7 @@ def tool(
     explore_only: bool = False,
     atol: float = 0.0,
     splits_conditions: bool = False,
+    any_device: bool = False,
 ) -> Callable[[ToolFunction], Tool]:
     """Turn `f(params: YourParams, units, ctx) -> Measurements` into a tool.
 
@@ -201,6 +210,7 @@ def tool(
         explore_only: the values do not depend on the unit, so no hypothesis may rest on them.
         atol: largest difference between two runs of one unit; 0 promises bit-equality on one machine.
         splits_conditions: conditions may be computed by different workers without changing a value.
+        any_device: it computes on `ctx.device`, whatever that is: it needs no GPU, and uses one that the user gives.
 
     Raises:
         PluginError: when the tool is defined, if the signature, docstring, name or metrics are not usable.
@@ -229,6 +239,7 @@ def tool(
             explore_only=explore_only,
             atol=atol,
             splits_conditions=splits_conditions,
+            any_device=any_device,
         )
 
     return define

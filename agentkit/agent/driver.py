@@ -112,7 +112,8 @@ class Driver:
             whole,
             workers=max(1, len(self._executor.capacity().workers)),
             seconds_per_unit=self._seconds_per_unit.get(run.tool, tool.seconds_per_unit),
-            splits_conditions=tool.splits_conditions,
+            # on a GPU a kernel, and with it the last bits, may depend on how many conditions share a pass
+            splits_conditions=tool.splits_conditions and not tool.resources.gpus,
         )
 
     def _saw(self, event: Event, job: JobSpec) -> None:

@@ -67,7 +67,8 @@ def calibrate(
             f"--hypotheses {hypotheses}: at least {2 * CAMPAIGNS}, to fill {CAMPAIGNS} campaigns"
         )
     began = time.monotonic()
-    plugins = load_plugins(modules=[again.__name__])
+    config = WorkersConfig.parse(workers)
+    plugins = load_plugins(modules=[again.__name__]).with_gpus(config.gpus_per_job)
     tool = plugins.tool(name)
     values = tool.parse(dict(pair(p) for p in params)).model_dump(mode="json")
     questions, deterministic = _look(tool, values)
@@ -75,7 +76,7 @@ def calibrate(
     with folder as temporary:
         where = store or f"sqlite:///{Path(temporary) / 'calibrate.db'}"
         with Ledger(where) as ledger:
-            executor = open_executor(WorkersConfig.parse(workers), modules=[again.__name__])
+            executor = open_executor(config, modules=[again.__name__])
             try:
                 driver = _WholeBatches(executor, plugins)
                 found = _campaigns(ledger, driver, plugins, tool, values, questions, hypotheses)

@@ -47,9 +47,11 @@ def replay_hypothesis(store: str, hypothesis: str, *, units: int, workers: str, 
     """Measure recorded units again and compare; exit 1 when they differ by more than the tool allows."""
     with Ledger(store, readonly=True) as ledger:
         found = ledger.hypothesis(hypothesis)
-        executor = open_executor(WorkersConfig.parse(workers))
+        config = WorkersConfig.parse(workers)
+        plugins = load_plugins().with_gpus(config.gpus_per_job)
+        executor = open_executor(config)
         try:
-            result = replay_units(found, units, plugins=load_plugins(), executor=executor)
+            result = replay_units(found, units, plugins=plugins, executor=executor)
         finally:
             executor.close()
     text = (

@@ -55,6 +55,7 @@ def _row(plugins: Plugins, tool: Tool) -> dict[str, Any]:
         "distribution_version": owner.version,
         "metrics": [str(m) for m in tool.metrics],
         "resources": tool.resources.model_dump(),
+        "any_device": tool.any_device,
         "explore_only": tool.explore_only,
         "summary": tool.summary,
     }
@@ -67,6 +68,7 @@ def _page(tool: Tool, data: dict[str, Any]) -> str:
     lines += ["", "metrics", *(f"  {m}" for m in data["metrics"])]
     needs = tool.resources
     lines += ["", f"needs {needs.cpus} cpu, {needs.gpus:g} gpu, {needs.memory / 2**30:g} GiB a job"]
+    lines += ["computes on the device it is given (--workers local,gpus_per_job=1)"] if tool.any_device else []
     return "\n".join(lines)
 
 

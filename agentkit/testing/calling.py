@@ -25,8 +25,8 @@ WARM_BYTES = 8 << 30
 
 
 @cache
-def _warm_targets() -> WarmTargets:
-    return WarmTargets(installed_plugins(), "cpu", WARM_BYTES)
+def _warm_targets(device: str) -> WarmTargets:
+    return WarmTargets(installed_plugins(), device, WARM_BYTES)
 
 
 def run_tool(
@@ -35,6 +35,7 @@ def run_tool(
     units: Sequence[Unit],
     *,
     conditions: Sequence[str] | None = None,
+    device: str = "cpu",
 ) -> Measurements:
     """Call a tool in this process as a worker would, with targets kept warm between calls.
 
@@ -55,9 +56,9 @@ def run_tool(
     with threads(tool.resources.cpus), tempfile.TemporaryDirectory() as folder:
         ctx = JobContext(
             job,
-            device="cpu",
+            device=device,
             workdir=Path(folder),
-            targets=_warm_targets(),
+            targets=_warm_targets(device),
             artifacts=ArtifactStore(Path(folder) / "artifacts"),
             control=Control(),
             emit=lambda kind, data: None,

@@ -12,6 +12,8 @@ from agentkit.errors import ConfigError, near_names, unknown
 from agentkit.types import Frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentkit.workers.job import JobSpec
 
 BACKENDS = ("inline", "local", "ray")
@@ -31,7 +33,7 @@ class WorkersConfig(Frozen):
         warm: share of a worker's memory in which loaded targets are kept (`50%` or 0.5).
         pass_env: names of environment variables that workers may see besides the built-in list.
         address: `HOST:PORT` of a Ray cluster; None starts one here.
-        gpus_per_job: what a GPU job gets where its tool asks for less, for example 0.5.
+        gpus_per_job: what a job of any tool that can use a GPU gets, for example 0.5; None keeps them on the CPU.
         artifacts: a folder that all nodes share, if there is one.
         wait_for_nodes_s: how long a job that no node satisfies may wait for an autoscaling cluster.
     """
@@ -82,10 +84,15 @@ class WorkersConfig(Frozen):
     def parse(cls, text: str) -> WorkersConfig:
         """`inline`, `local`, `local:4`, `ray`, `ray:HOST:6379` as typed after `--workers`.
 
+        The keys of the YAML block may follow: `local:2,gpus_per_job=0.5,memory=4GiB`.
+
         Raises:
-            ConfigError: an unknown backend (near names are offered) or a count that is not one.
+            ConfigError: an unknown backend (near names are offered), a count that is not one, a key that is none.
         """
-        backend, _, rest = text.strip().partition(":")
+        where, *more = (part.strip() for part in text.split(","))
+        if more:
+            return cls.from_mapping({**cls.parse(where).model_dump(exclude_unset=True), **_typed_keys(more)})
+        backend, _, rest = where.partition(":")
         if backend not in BACKENDS:
             raise ConfigError(unknown("worker backend", backend, BACKENDS, hint="For example: local:2"))
         if not rest:
@@ -107,6 +114,13 @@ class WorkersConfig(Frozen):
             return cls.model_validate(values)
         except ValidationError as error:
             raise ConfigError("; ".join(_fault(dict(e)) for e in error.errors())) from None
+
+
+def _typed_keys(parts: Sequence[str]) -> dict[str, str]:
+    for part in parts:
+        if "=" not in part:
+            raise ConfigError(f"--workers: {part!r} is no key=value, for example gpus_per_job=1")
+    return dict(p.split("=", 1) for p in parts)
 
 
 def _fault(error: dict[str, Any]) -> str:

@@ -29,12 +29,15 @@ def release() -> None:
 
 
 @contextmanager
-def deterministic(wanted: bool) -> Iterator[None]:
-    """Inside, torch refuses algorithms that give other numbers each time, where the tool promises equal ones."""
+def deterministic(wanted: bool, device: str) -> Iterator[None]:
+    """Inside, torch refuses algorithms that give other numbers each time, where the tool promises equal ones.
+
+    On a GPU it warns instead of refusing where it has no other: the promise is one of the CPU.
+    """
     torch = _torch()
     before = torch.are_deterministic_algorithms_enabled() if torch is not None else wanted
     if before != wanted:
-        torch.use_deterministic_algorithms(wanted)
+        torch.use_deterministic_algorithms(wanted, warn_only=device != "cpu")
     try:
         yield
     finally:

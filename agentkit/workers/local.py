@@ -169,17 +169,11 @@ class LocalExecutor:
         threads = sum(j.resources.cpus for j, _, _ in self._running.values())
         if self._running and threads + job.resources.cpus > self._cpus:
             return None
-        share = self._share_of(job)
+        share = job.resources.gpus
         group = [w for w in self._workers if w.setup.share == share]
         busy = {w.name: (j, begin) for j, w, begin in self._running.values()}
         chosen = self._router.choose(job, group, busy, can_start=self._can_start(share), backlog=backlog)
         return self._start(share) if chosen == "start" else chosen
-
-    def _share_of(self, job: JobSpec) -> float:
-        """GPUs the job's worker gets: what the tool asks for, or more where the user says so."""
-        if job.resources.gpus == 0:
-            return 0
-        return max(job.resources.gpus, self._config.gpus_per_job or 0)
 
     def _can_start(self, share: float) -> bool:
         if share == 0:

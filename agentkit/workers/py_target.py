@@ -32,7 +32,7 @@ def fingerprint(rest: str) -> str:
 
 @target("py", fingerprint=fingerprint)
 def py(rest: str, device: str) -> Any:
-    """What `factory()` or `factory(device)` of an importable module returns: `py:my_package.nets:make`."""
+    """What `factory()` or `factory(device=...)` of an importable module returns: `py:my_package.nets:make`."""
     module_name, factory_name = _split(rest)
     module = importlib.import_module(module_name)
     factory: Callable[..., Any] | None = getattr(module, factory_name, None)
@@ -41,7 +41,7 @@ def py(rest: str, device: str) -> Any:
         raise TargetUnavailableError(
             f"py:{rest}: {module_name} has no function {factory_name!r}. {near_names(factory_name, names)}"
         )
-    return factory(device) if "device" in inspect.signature(factory).parameters else factory()
+    return factory(device=device) if "device" in inspect.signature(factory).parameters else factory()
 
 
 def _split(rest: str) -> tuple[str, str]:

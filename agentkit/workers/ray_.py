@@ -222,8 +222,7 @@ class RayExecutor:
     # who runs what ---------------------------------------------------------------------------------------
 
     def _shape(self, job: JobSpec) -> Shape:
-        gpus = job.resources.gpus
-        return job.resources.cpus, max(gpus, self._config.gpus_per_job or 0) if gpus else 0.0
+        return job.resources.cpus, job.resources.gpus
 
     def _most_workers(self, nodes: Sequence[Any]) -> int:
         return self._config.count or max(1, int(sum(n.cpus for n in nodes)))

@@ -80,7 +80,7 @@ class Runner:
         emit("started", started)
         control.stop_after(started["timeout_s"])
         devices.reset_peak(attempt.device)
-        with devices.deterministic(tool.atol == 0):
+        with devices.deterministic(tool.atol == 0, attempt.device):
             attempt.run(job.units)
         end = attempt.end()
         end["seconds"] = time.monotonic() - loaded

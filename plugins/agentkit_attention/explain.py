@@ -54,6 +54,7 @@ class Explain(OnImages):
     metrics=[Metric("insertion_auc", 0, 1), Metric("deletion_auc", 0, 1, higher_is_better=False)],
     version="1",
     seconds_per_unit=1.0,
+    any_device=True,
 )
 def explain(params: Explain, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Rank the regions of images by several methods and measure how faithful each ranking is, against chance.
@@ -94,6 +95,7 @@ class MaskRegions(OnImages):
     ],
     version="1",
     seconds_per_unit=0.1,
+    any_device=True,
 )
 def mask_regions(params: MaskRegions, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Hide regions of images and measure what a classifier still says.

@@ -11,6 +11,7 @@ from torch import nn
 from agentkit import BASELINE, Measurements
 from agentkit.errors import ParamError, TargetError
 from agentkit_attention import regions as r
+from agentkit_attention.image_scores import logits_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,13 +112,12 @@ def drawn(params: OnImages, unit: Unit, classifier: Any, data: Any) -> tuple[Ten
 
 def probabilities(classifier: Any, images: Tensor) -> Tensor:
     """Class probabilities, float64 [n, classes]."""
-    logits: Tensor = classifier(images)
-    return logits.double().softmax(1).cpu()
+    return logits_of(classifier, images).double().softmax(1).cpu()
 
 
 def class_score(classifier: Any, label: int) -> Callable[[Tensor], Tensor]:
     """The probability of one class, [n] for images [n, …]; differentiable."""
-    return lambda images: classifier(images).double().softmax(1)[:, label].cpu()
+    return lambda images: logits_of(classifier, images).double().softmax(1)[:, label].cpu()
 
 
 def _saliency(

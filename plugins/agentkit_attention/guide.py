@@ -120,7 +120,7 @@ METRICS = [
 ]
 
 
-@agentkit.tool(name="attention.guide", metrics=METRICS, version="1", seconds_per_unit=1.0)
+@agentkit.tool(name="attention.guide", metrics=METRICS, version="1", seconds_per_unit=1.0, any_device=True)
 def guide(params: Guide, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Guide a diffusion transformer with perturbed attention heads and score what it draws.
 

@@ -34,6 +34,7 @@ class HuntHeads(Drawing):
     metrics=[*METRICS, Metric("search_gain", -1, 1, baseline=0)],
     version="1",
     seconds_per_unit=8.0,
+    any_device=True,
 )
 def hunt(params: HuntHeads, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Hunt for attention heads whose guidance sharpens what a diffusion transformer draws, and judge the find.

@@ -55,8 +55,14 @@ def class_probabilities(scorer: Any, images: Tensor) -> Tensor:
     """Class probabilities float64 [n, classes]."""
     if hasattr(scorer, "probabilities"):
         return torch.as_tensor(scorer.probabilities(images)).double()
-    logits: Tensor = scorer(images)
-    return logits.double().softmax(1).cpu()
+    return logits_of(scorer, images).double().softmax(1).cpu()
+
+
+def logits_of(classifier: nn.Module, images: Tensor) -> Tensor:
+    """Logits [n, classes], on the classifier's device, of images on any; differentiable."""
+    here = next(classifier.parameters(), images).device
+    logits: Tensor = classifier(images.to(here))
+    return logits
 
 
 def inception_score(p: Tensor) -> float:

@@ -41,6 +41,7 @@ class ProbeLayers(agentkit.Params):
     ],
     version="1",
     seconds_per_unit=3.0,
+    any_device=True,
 )
 def probe_layers(params: ProbeLayers, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Measure what a linear probe can read from each layer of an unchanged text model.
@@ -86,6 +87,7 @@ class ProbeEdit(ProbeLayers):
     ],
     version="1",
     seconds_per_unit=4.0,
+    any_device=True,
 )
 def probe_edit(params: ProbeEdit, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Move hidden states at one layer until a probe says the wanted class, and see whether later layers agree.

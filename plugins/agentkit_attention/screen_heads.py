@@ -34,6 +34,7 @@ class ScreenHeads(PerturbHeads):
     version="1",
     seconds_per_unit=0.2,
     atol=1e-6,
+    any_device=True,
 )
 def screen_heads(params: ScreenHeads, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Estimate to first order what perturbing each head would do to the score, all heads at once.

@@ -36,9 +36,10 @@ def measure(params: Bounds, units: Sequence[Unit], ctx: Context) -> Measurements
     for u, unit in enumerate(units):
         images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         plain = classify.logits(network, images, ctx.device).argmax(dim=1)
+        there = images.to(ctx.device), labels.to(ctx.device)
         values[:, u, 0] = (float((plain == labels).double().mean()), 0.0)
         for c, (method, eps) in enumerate(cells.values(), 1):
-            low, high = in_parts(network, images, labels, eps, params.norm, method)
+            low, high = in_parts(network, *there, eps, params.norm, method)
             values[:, u, c] = (
                 float((low > 0).all(dim=1).double().mean()),
                 float((high - low).double().mean()),

@@ -43,6 +43,7 @@ class Bounds(Params):
     seconds_per_unit=5.0,
     explore_only=True,
     splits_conditions=True,
+    any_device=True,
 )
 def noise_bounds(params: Bounds, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Prove by interval or linear bounds that no input within eps changes an image's class.

@@ -75,6 +75,7 @@ class Certify(Params):
     ],
     resources=Resources(cpus=1),
     seconds_per_unit=1.0,
+    any_device=True,
 )
 def noise_certify(params: Certify, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Certify by randomised smoothing that no change up to an L2 radius alters an image's class.

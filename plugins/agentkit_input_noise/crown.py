@@ -92,10 +92,10 @@ def _backward(
         sizes = shapes(steps, ball.centre)
     items, size = len(ball.centre), sizes[-1].numel() // max(sizes[-1][0], 1)
     if target is None:
-        target = torch.eye(size).expand(items, size, size)
+        target = torch.eye(size, device=ball.centre.device).expand(items, size, size)
     slopes = target.transpose(0, 1).reshape(target.shape[1], items, *sizes[-1][1:])
     lower, upper = slopes, slopes  # coefficients, shape (functions, items, ...)
-    low = high = torch.zeros(target.shape[1], items)
+    low = high = ball.centre.new_zeros(target.shape[1], items)
     for k in range(len(steps) - 1, -1, -1):
         layer, box = steps[k], boxes[k]
         if isinstance(layer, nn.ReLU):
@@ -103,7 +103,7 @@ def _backward(
             lower, less = _through_relu(lower, *box, sign=1.0)
             upper, more = _through_relu(upper, *box, sign=-1.0)
         else:
-            constant = layer(torch.zeros((1, *sizes[k][1:])))
+            constant = layer(ball.centre.new_zeros((1, *sizes[k][1:])))
             less, more = ((c * constant).flatten(2).sum(dim=2) for c in (lower, upper))
             same = upper is lower
             lower = _transposed(layer, lower, sizes[k])
@@ -128,14 +128,14 @@ def _lower(
     with torch.no_grad():
         sizes = shapes(steps, ball.centre)
     slopes = target.transpose(0, 1).reshape(target.shape[1], len(ball.centre), *sizes[-1][1:])
-    low, left = torch.zeros(slopes.shape[:2]), list(alphas)
+    low, left = slopes.new_zeros(slopes.shape[:2]), list(alphas)
     for k in range(len(steps) - 1, -1, -1):
         layer, box = steps[k], boxes[k]
         if isinstance(layer, nn.ReLU):
             assert box is not None  # noqa: S101 - boxes_before fills them
             slopes, constant = _through_relu(slopes, *box, sign=1.0, alpha=left.pop())
         else:
-            constant = (slopes * layer(torch.zeros((1, *sizes[k][1:])))).flatten(2).sum(dim=2)
+            constant = (slopes * layer(ball.centre.new_zeros((1, *sizes[k][1:])))).flatten(2).sum(dim=2)
             slopes = _transposed(layer, slopes, sizes[k])
         low = low + constant
     return (low + (slopes * ball.centre).flatten(2).sum(dim=2) - ball.support(slopes)).T
@@ -167,6 +167,6 @@ def _transposed(layer: nn.Module, slopes: Tensor, shape: torch.Size) -> Tensor:
         return slopes @ layer.weight
     functions, items = slopes.shape[:2]
     with torch.enable_grad():
-        x = torch.zeros((functions * items, *shape[1:]), requires_grad=True)
+        x = slopes.new_zeros((functions * items, *shape[1:])).requires_grad_()
         (found,) = torch.autograd.grad(layer(x), x, slopes.flatten(0, 1), create_graph=slopes.requires_grad)
     return found.view(functions, items, *shape[1:])

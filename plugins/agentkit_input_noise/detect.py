@@ -137,10 +137,11 @@ def reference(predictor: nn.Module, data: Any, params: Detect) -> Reference:
 @torch.no_grad()
 def in_parts(predictor: nn.Module, images: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     """Expected scores, a fixed number of images at a time (short parts are padded with their first image)."""
-    done = []
+    done, device = [], next(predictor.parameters()).device
+    noise, times = noise.to(device), times.to(device)
     for part in torch.split(images, ROWS):
-        full = torch.cat([part, part[:1].expand(ROWS - len(part), *part.shape[1:])])
-        done.append(scores_of(predictor, full, noise, times)[: len(part)])
+        full = torch.cat([part, part[:1].expand(ROWS - len(part), *part.shape[1:])]).to(device)
+        done.append(scores_of(predictor, full, noise, times)[: len(part)].cpu())
     return torch.cat(done)
 
 

@@ -48,6 +48,7 @@ class Detect(Params):
     resources=Resources(cpus=1),
     seconds_per_unit=1.0,
     splits_conditions=True,
+    any_device=True,
 )
 def noise_detect(params: Detect, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Detect adversarial images, with harmless noise of the same size as the control.

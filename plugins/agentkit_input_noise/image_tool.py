@@ -75,6 +75,7 @@ class ImageNoise(Params):
     resources=Resources(cpus=1),
     seconds_per_unit=0.2,
     splits_conditions=True,
+    any_device=True,
 )
 def noise_image(params: ImageNoise, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Add noise to images and measure how much a classifier still gets right.

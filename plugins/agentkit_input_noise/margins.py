@@ -27,7 +27,8 @@ def verified_margins(
 ) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds of every margin, shape (items, classes - 1); verified where all lower ones are positive."""
     outputs = network(ball.centre[:1]).shape[1]
-    signs = torch.eye(outputs)[labels][:, None, :] - torch.eye(outputs)[None]
+    one = torch.eye(outputs, device=ball.centre.device)
+    signs = one[labels][:, None, :] - one[None]
     target = signs[_others(signs[..., 0], labels)].view(len(labels), outputs - 1, outputs)
     if method == "crown":
         return crown(network, ball, target)

@@ -58,6 +58,7 @@ class Privacy(Params):
     resources=Resources(cpus=1),
     seconds_per_unit=1.0,
     splits_conditions=True,
+    any_device=True,
 )
 def noise_pii(params: Privacy, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Anonymise texts by hiding personal data (PII), and measure what leaks and who is found again.

@@ -44,9 +44,10 @@ class Adapter:
         """A normal with variance 1/n, B zero: the adapted model is the model itself."""
         factors: Factors = {}
         for name, site in sites.items():
-            m, n = weight_of(site).shape
-            a = torch.randn(r, n, generator=generator, device=generator.device) / n**0.5
-            b = torch.zeros(m, r, device=generator.device)
+            weight = weight_of(site)
+            m, n = weight.shape
+            a = (torch.randn(r, n, generator=generator) / n**0.5).to(weight.device)
+            b = torch.zeros(m, r, device=weight.device)
             factors[name] = (a.requires_grad_(True), b.requires_grad_(True))
         return cls(factors, alpha, r)
 

@@ -97,10 +97,10 @@ def layer_traces(subject: Subject, batches: Any, probes: int) -> dict[str, Trace
     entries of v are independent and the other blocks average out.
     """
     hessian = Hessian(lambda w: subject.loss_at(w, batches), subject.weights)
-    generator = subject.unit.torch_generator("hessian-probes", subject.task.encoder.device)
+    generator = subject.unit.torch_generator("hessian-probes")
     draws: dict[str, list[float]] = {name: [] for name in subject.weights}
     for _ in range(probes):
-        vector = rademacher(hessian.size, generator)
+        vector = rademacher(hessian.size, generator).to(hessian.gradient.device)
         product = hessian.split(hessian(vector))
         for name, piece in hessian.split(vector).items():
             draws[name].append(float((piece * product[name]).sum()))

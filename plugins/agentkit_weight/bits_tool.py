@@ -41,6 +41,7 @@ class Bits(SubjectParams):
     ],
     resources=Resources(memory=6 << 30),
     seconds_per_unit=180,
+    any_device=True,
 )
 def bits(params: Bits, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Choose bits per layer by curvature (HAWQ-V3's rule and an exact MILP), then measure every allocation.

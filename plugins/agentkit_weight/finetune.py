@@ -150,7 +150,7 @@ class UnitWork:
         """Mean rise of the clean test loss under noise of size 0.2 ||W_i|| per row of every site."""
         encoder, sites = self.task.encoder, self.task.sites
         rows = self.task.rows(encoder).take(self.test_at)
-        generator = self.unit.torch_generator("weight-noise", encoder.device)
+        generator = self.unit.torch_generator("weight-noise")
         total = 0.0
         for _ in range(NOISE_DRAWS):
             noise = {}
@@ -235,7 +235,7 @@ class UnitWork:
 def relative_noise(weight: Tensor, size: float, generator: torch.Generator) -> Tensor:
     """Per row size ||W_i|| / sqrt(n) N(0, 1): a row's noise is as long as `size` of the row, on average."""
     m, n = weight.shape
-    normal = torch.randn(m, n, generator=generator, device=weight.device)
+    normal = torch.randn(m, n, generator=generator).to(weight.device)
     row_norms: Tensor = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
     return normal * (row_norms * (size / math.sqrt(n)))
 

@@ -78,6 +78,7 @@ class Finetune(LoraParams):
     resources=Resources(memory=3 << 30),
     seconds_per_unit=180,
     splits_conditions=True,
+    any_device=True,
 )
 def finetune(params: Finetune, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Finetune a frozen text encoder with LoRA while its weights are perturbed, and test it on typos.

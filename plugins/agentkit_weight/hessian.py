@@ -35,7 +35,7 @@ class Hessian:
 
     def __call__(self, vector: Tensor) -> Tensor:
         """H v, flat, in the order of the point's names."""
-        parts = self.split(vector).values()
+        parts = self.split(vector.to(self.gradient.device)).values()
         products = torch.autograd.grad(
             self._gradients,
             list(self._leaves.values()),
@@ -113,7 +113,8 @@ def hutchinson(
     draws = []
     for _ in range(probes):
         vector = rademacher(size, generator, dtype)
-        draws.append(float(vector @ product(vector)))
+        image = product(vector)
+        draws.append(float(vector.to(image.device) @ image))
     return interval(draws)
 
 
@@ -130,7 +131,7 @@ def interval(draws: list[float]) -> Trace:
 
 def rademacher(size: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
     """A vector of +-1."""
-    bits = torch.randint(0, 2, (size,), generator=generator, device=generator.device)
+    bits = torch.randint(0, 2, (size,), generator=generator)
     return bits.to(dtype).mul_(2).sub_(1)
 
 

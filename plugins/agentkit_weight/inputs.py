@@ -26,7 +26,7 @@ class InputNoise:
     @contextmanager
     def active(self, unit: Unit, encoder: Encoder) -> Iterator[None]:
         """Noise is on inside the block; all draws come from the unit's stream `input-noise`."""
-        self.generator = unit.torch_generator("input-noise", encoder.device)
+        self.generator = unit.torch_generator("input-noise")
         yield
 
     def on_batch(self, batch: Batch) -> Batch:
@@ -44,7 +44,7 @@ class MaskTokens(InputNoise):
     def on_batch(self, batch: Batch) -> Batch:
         """The batch with masked ids."""
         ids = batch.inputs
-        hit = torch.rand(ids.shape, generator=self.generator, device=ids.device) < self.p
+        hit = (torch.rand(ids.shape, generator=self.generator) < self.p).to(ids.device)
         hit &= batch.keep & ~torch.isin(ids, self.special.to(ids.device))
         return replace(batch, inputs=ids.masked_fill(hit, self.mask_id))
 
@@ -71,7 +71,7 @@ class NoisyEmbeddings(InputNoise):
                 handle.remove()
 
     def _add(self, module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        noise = torch.rand(output.shape, generator=self.generator, device=output.device) * 2 - 1
+        noise = torch.rand(output.shape, generator=self.generator).to(output.device) * 2 - 1
         scale = self.alpha / math.sqrt(output.shape[-2] * output.shape[-1])
         return output + (noise * scale).to(output.dtype)
 

@@ -112,7 +112,7 @@ def filter_normalised(direction: Direction, weights: Mapping[str, Tensor]) -> Di
 
 def random_direction(weights: Mapping[str, Tensor], generator: torch.Generator) -> Direction:
     """A normal direction, filter-normalised."""
-    drawn = {n: torch.randn(w.shape, generator=generator, device=w.device) for n, w in weights.items()}
+    drawn = {n: torch.randn(w.shape, generator=generator).to(w.device) for n, w in weights.items()}
     return filter_normalised(drawn, weights)
 
 
@@ -165,7 +165,7 @@ def _axes(
     """Axes, coordinates along each, and the path's own points where there is a path."""
     at = [params.span * (2 * i - params.grid + 1) / (params.grid - 1) for i in range(params.grid)]
     if params.directions == "random":
-        generator = subject.unit.torch_generator("directions", subject.task.encoder.device)
+        generator = subject.unit.torch_generator("directions")
         return [random_direction(subject.weights, generator) for _ in range(params.dims)], at, None
     points = [*(_weights_of(subject, name, ctx) for name in params.others), subject.weights]
     axes, coordinates = path_axes(points, params.dims)

@@ -51,6 +51,7 @@ class Landscape(SubjectParams):
     ],
     resources=Resources(memory=4 << 30),
     seconds_per_unit=180,
+    any_device=True,
 )
 def landscape(params: Landscape, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Map the loss around trained weights, one condition per grid point; `baseline` is the centre.

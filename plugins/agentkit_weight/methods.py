@@ -37,7 +37,7 @@ class StepState:
         adapter: the factors that learn.
         sites: the adapted layers by name.
         optimizer: AdamW over factors and head; its first moments are read by MGPO.
-        generator: the unit's stream for perturbations, on the device.
+        generator: the unit's stream for perturbations; draws are made on the CPU, so they are the same on every device.
         epoch: current epoch, from 0.
         pass_: `pass_(noise, offset) -> loss` runs forward and backward with the adapter, extra branches and an
             offset of the factors, and adds to the gradients.
@@ -126,11 +126,11 @@ class GgpoStep:
                 rows = rows + self.params.beta * tangent(state.adapter, name, a.grad, b.grad).row_norms() ** 2
             rows = rows / m**0.5
             if k := self.params.noise_rank:
-                signs = _signs(k * (m + n), state.generator)
+                signs = _signs(k * (m + n), state.generator).to(rows.device)
                 left = signs[: k * m].view(m, k) * (rows / k**0.5)[:, None]
                 noise[name] = LowRank(left, signs[k * m :].view(k, n))
             else:
-                normal = torch.randn(m, n, generator=state.generator, device=rows.device)
+                normal = torch.randn(m, n, generator=state.generator).to(rows.device)
                 noise[name] = Dense(normal.mul_(rows[:, None]))
             total += n * float(rows.square().sum())
         state.radius = total**0.5
@@ -281,5 +281,5 @@ def make_method(name: str, ggpo: Ggpo, mgpo: Mgpo, sam: Sam, asam: Asam, awp: Aw
 
 
 def _signs(count: int, generator: torch.Generator) -> Tensor:
-    bits = torch.randint(0, 2, (count,), generator=generator, device=generator.device)
+    bits = torch.randint(0, 2, (count,), generator=generator)
     return bits.float().mul_(2).sub_(1)

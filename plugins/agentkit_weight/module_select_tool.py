@@ -33,6 +33,7 @@ class ModuleSelect(SubjectParams):
     ],
     resources=Resources(memory=3 << 30),
     seconds_per_unit=90,
+    any_device=True,
 )
 def module_select(params: ModuleSelect, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Remove one adapter at a time and measure what it costs; compare with the size of its weights.

@@ -53,6 +53,7 @@ class RankSweep(LoraParams):
     ],
     resources=Resources(memory=3 << 30),
     seconds_per_unit=300,
+    any_device=True,
 )
 def rank_sweep(params: RankSweep, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Train adapters of many ranks on noisy labels: does the test loss peak at some rank (double descent)?

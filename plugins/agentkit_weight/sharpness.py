@@ -72,8 +72,8 @@ def _measure(
         return subject.loss_at({**subject.weights, **part})
 
     hessian = Hessian(loss, {name: subject.weights[name] for name in sites})
-    generator = subject.unit.torch_generator("hessian-probes", subject.task.encoder.device)
-    start = torch.randn(hessian.size, generator=generator, device=generator.device)
+    generator = subject.unit.torch_generator("hessian-probes")
+    start = torch.randn(hessian.size, generator=generator).to(hessian.gradient.device)
     top = lanczos(hessian, start, params.lanczos)
     trace = hutchinson(hessian, hessian.size, params.probes, generator, torch.float32)
     step = hessian.gradient * (params.rho / (hessian.gradient.norm() + 1e-12))
@@ -90,7 +90,7 @@ def _measure(
 
 def noise_rises(subject: Subject, sites: list[str], size: float, draws: int, clean: float) -> Any:
     """Mean rise of the loss under relative row noise on these sites, with its interval."""
-    generator = subject.unit.torch_generator("weight-noise", subject.task.encoder.device)
+    generator = subject.unit.torch_generator("weight-noise")
     rises = []
     for _ in range(draws):
         noise = {n: Dense(relative_noise(subject.weights[n], size, generator)) for n in sites}

@@ -41,6 +41,7 @@ class Sharpness(SubjectParams):
     ],
     resources=Resources(memory=6 << 30),
     seconds_per_unit=240,
+    any_device=True,
 )
 def sharpness(params: Sharpness, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Measure how sharp or flat the minimum is: Hessian curvature and loss rise around trained weights.

@@ -39,12 +39,10 @@ class Head:
     bias: Tensor
 
     @classmethod
-    def fresh(cls, classes: int, width: int, generator: torch.Generator) -> Head:
-        """Normal weight with variance 1/d, zero bias."""
-        weight = torch.randn(classes, width, generator=generator, device=generator.device) / width**0.5
-        return cls(
-            weight.requires_grad_(True), torch.zeros(classes, device=generator.device).requires_grad_(True)
-        )
+    def fresh(cls, classes: int, width: int, generator: torch.Generator, device: str = "cpu") -> Head:
+        """Normal weight with variance 1/d, zero bias; drawn on the CPU, so it is the same on every device."""
+        weight = (torch.randn(classes, width, generator=generator) / width**0.5).to(device)
+        return cls(weight.requires_grad_(True), torch.zeros(classes, device=device).requires_grad_(True))
 
     def __call__(self, words: Tensor) -> Tensor:
         """Logits (w, c) from hidden states (w, d)."""
@@ -135,14 +133,14 @@ def train(
         noise: what is done to the inputs while training.
     """
     method, noise = method or Plain(), noise or InputNoise()
-    generator = unit.torch_generator("init", encoder.device)
-    head = Head.fresh(recipe.classes, recipe.width, generator)
+    generator = unit.torch_generator("init")
+    head = Head.fresh(recipe.classes, recipe.width, generator, encoder.device)
     adapter = Adapter.fresh(sites, recipe.r, recipe.alpha, generator)
     parameters = [*adapter.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, fused=True)
     order = _data_order(unit, len(rows), recipe, method.passes)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=len(order) + 1)
-    state = StepState(adapter, sites, optimizer, unit.torch_generator("perturb", encoder.device))
+    state = StepState(adapter, sites, optimizer, unit.torch_generator("perturb"))
     cost, curve = Cost(steps=len(order)), []
     with PerturbContext(sites) as context, noise.active(unit, encoder):
         for step, indices in enumerate(order):

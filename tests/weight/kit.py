@@ -38,7 +38,7 @@ class TinyData:
     test: tuple[int, ...]
 
 
-def tiny_encoder(dtype: torch.dtype = torch.float32) -> TinyEncoder:
+def tiny_encoder(dtype: torch.dtype = torch.float32, device: str = "cpu") -> TinyEncoder:
     """A BERT of 3 blocks, width 16, over single letters; seeded."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertModel
@@ -63,7 +63,7 @@ def tiny_encoder(dtype: torch.dtype = torch.float32) -> TinyEncoder:
             max_position_embeddings=32,
             initializer_range=0.2,
         )
-        model = BertModel(config, add_pooling_layer=False).eval().requires_grad_(False).to(dtype)
+        model = BertModel(config, add_pooling_layer=False).eval().requires_grad_(False).to(device, dtype)
     return TinyEncoder(model, tokenizer)
 
 

@@ -59,6 +59,16 @@ def test_the_yaml_block_of_the_docs_is_understood():
     assert WorkersConfig.from_mapping(config.model_dump()) == config
 
 
+def test_keys_may_follow_the_word_on_the_command_line():
+    config = WorkersConfig.parse("local:2,gpus_per_job=0.5,memory=4GiB")
+    assert (config.count, config.gpus_per_job, config.memory) == (2, 0.5, 4 << 30)
+    assert WorkersConfig.parse("ray:head:6379,gpus_per_job=1").address == "head:6379"
+    with pytest.raises(ConfigError, match="gpu.*is no key=value"):
+        WorkersConfig.parse("local,gpu")
+    with pytest.raises(ConfigError, match="Did you mean 'gpus_per_job'"):
+        WorkersConfig.parse("local,gpu_per_job=1")
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [

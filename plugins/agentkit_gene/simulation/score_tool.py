@@ -79,6 +79,7 @@ class ScoreParams(Params):
     ],
     version=VERSION,
     resources=CPU,
+    any_device=True,
 )
 def score(params: ScoreParams, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Score predictions of perturbation effects on held-out perturbations, beside baselines that always run.

@@ -95,6 +95,7 @@ class MapParams(Params):
     version=VERSION,
     resources=CPU,
     splits_conditions=True,
+    any_device=True,
 )
 def perturb(params: PerturbParams, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Simulate single cells of a gene network with and without perturbations and read some genes.
@@ -116,6 +117,7 @@ def perturb(params: PerturbParams, units: Sequence[Unit], ctx: Context) -> Measu
     version=VERSION,
     resources=CPU,
     splits_conditions=True,
+    any_device=True,
 )
 def screen(params: ScreenParams, units: Sequence[Unit], ctx: Context) -> Measurements:
     """Perturb every gene (and every pair) of a network and read one gene: which ones matter, which pairs interact.
