@@ -82,9 +82,7 @@ class Plugins:
         """The same, where every tool that can use a GPU asks for `share` of one (or more, where it asked for more)."""
         if share is None:
             return self
-        plugins = [
-            replace(p, tools=tuple(t.on_gpus(share) for t in p.tools)) for p in self.plugins
-        ]
+        plugins = [replace(p, tools=tuple(t.on_gpus(share) for t in p.tools)) for p in self.plugins]
         return Plugins(plugins, self.errors, self._manager)
 
     def tool(self, name: str) -> Tool:

@@ -29,7 +29,12 @@ CALLS: dict[str, dict[str, Any]] = {
     "noise.text": {"strengths": [0.1, 0.2, 0.4], "items": 64},
     "noise.certify": {"radii": [0.25], "items": 64},
     "noise.attack": {"eps": [0.1], "items": 256, "steps": 20},
-    "gene.screen": {"target": "grn:scalefree?genes=400&seed=3", "genes": "regulators", "readout": "G50", "cells": 64},
+    "gene.screen": {
+        "target": "grn:scalefree?genes=400&seed=3",
+        "genes": "regulators",
+        "readout": "G50",
+        "cells": 64,
+    },
     "weight.finetune": {"methods": ["lora", "ggpo"], "train_n": 256, "test_n": 128, "epochs": 1},
 }
 
@@ -44,7 +49,9 @@ def main() -> None:
         print("no CUDA device is visible here: nothing was measured")
         return
     name = torch.cuda.get_device_name(args.device) if args.device != "cpu" else "the CPU again"
-    print(f"{name}, torch {torch.__version__}, CUDA {torch.version.cuda}, {torch.get_num_threads()} CPU threads")
+    print(
+        f"{name}, torch {torch.__version__}, CUDA {torch.version.cuda}, {torch.get_num_threads()} CPU threads"
+    )
     print(f"{'tool':<26}{'CPU s':>9}{'GPU s':>9}{'ratio':>8}{'peak MiB':>10}  largest relative difference")
     units = [Unit(index=i, seed=7000 + i) for i in range(args.units)]
     for tool, params in CALLS.items():
@@ -54,7 +61,10 @@ def main() -> None:
         fast, on_gpu = timed(tool, params, units, args.device)
         peak = torch.cuda.max_memory_allocated(args.device) / 2**20 if args.device != "cpu" else 0.0
         where, apart = difference(on_cpu, on_gpu)
-        print(f"{tool:<26}{slow:>9.2f}{fast:>9.2f}{slow / fast:>8.1f}{peak:>10.0f}  {apart:.1e} ({where})", flush=True)
+        print(
+            f"{tool:<26}{slow:>9.2f}{fast:>9.2f}{slow / fast:>8.1f}{peak:>10.0f}  {apart:.1e} ({where})",
+            flush=True,
+        )
 
 
 def timed(tool: str, params: dict[str, Any], units: list[Unit], device: str) -> tuple[float, Measurements]:

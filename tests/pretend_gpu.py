@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
 GPU = torch.device("cuda:0")
 
-_MAY_MIX = {"copy_", "__getitem__", "__setitem__", "index_put_", "set_", "data", "type_as", "to", "is_set_to", "equal"}
+_MAY_MIX = {
+    "copy_",
+    "__getitem__",
+    "__setitem__",
+    "index_put_",
+    "set_",
+    "data",
+    "type_as",
+    "to",
+    "is_set_to",
+    "equal",
+}
 """What real torch allows between a GPU tensor and one of the CPU (an index, a source to copy)."""
 
 
@@ -83,9 +94,13 @@ def _call(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if on_gpu and wanted is None and name not in _MAY_MIX:
         for t in tensors:
             if not isinstance(t, OnGPU) and t.ndim > 0 and not is_functorch_wrapped_tensor(t):
-                raise RuntimeError(f"{name}: expected all tensors to be on the same device, found cuda:0 and cpu")
+                raise RuntimeError(
+                    f"{name}: expected all tensors to be on the same device, found cuda:0 and cpu"
+                )
     if name in {"__getitem__", "__setitem__"} and on_gpu and not isinstance(args[0], OnGPU):
-        raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+        raise RuntimeError(
+            "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
+        )
     with torch._C.DisableTorchFunction():
         result = func(*args, **kwargs)
     if name in {"grad", "backward"} and not on_gpu:

@@ -20,9 +20,18 @@ MORE = [
         ("attention.perturb_heads", HEADS | {"technique": name})
         for name in ("ablate", "identity", "mean_ablate", "resample", "temperature", "uniform", "scale")
     ),
-    *(("attention.guide", QUICK["attention.guide"] | {"technique": name}) for name in ("seg_blur", "uniform")),
-    *(("weight.finetune", TINY | {"methods": [name]}) for name in ("lora", "ggpo", "sam", "asam", "awp_lora")),
-    *(("weight.finetune", TINY | {"methods": ["lora"], "noises": [name]}) for name in ("token_mask", "neftune")),
+    *(
+        ("attention.guide", QUICK["attention.guide"] | {"technique": name})
+        for name in ("seg_blur", "uniform")
+    ),
+    *(
+        ("weight.finetune", TINY | {"methods": [name]})
+        for name in ("lora", "ggpo", "sam", "asam", "awp_lora")
+    ),
+    *(
+        ("weight.finetune", TINY | {"methods": ["lora"], "noises": [name]})
+        for name in ("token_mask", "neftune")
+    ),
     ("weight.landscape", QUICK["weight.landscape"] | {"dims": 2}),
     *(("noise.attack", QUICK["noise.attack"] | {"kind": name}) for name in ("fgsm", "uap")),
     ("noise.bounds", QUICK["noise.bounds"] | {"methods": ["ibp", "crown", "alpha_crown"]}),

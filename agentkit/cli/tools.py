@@ -68,7 +68,9 @@ def _page(tool: Tool, data: dict[str, Any]) -> str:
     lines += ["", "metrics", *(f"  {m}" for m in data["metrics"])]
     needs = tool.resources
     lines += ["", f"needs {needs.cpus} cpu, {needs.gpus:g} gpu, {needs.memory / 2**30:g} GiB a job"]
-    lines += ["computes on the device it is given (--workers local,gpus_per_job=1)"] if tool.any_device else []
+    lines += (
+        ["computes on the device it is given (--workers local,gpus_per_job=1)"] if tool.any_device else []
+    )
     return "\n".join(lines)
 
 

@@ -85,7 +85,14 @@ METRICS = [
 ]
 
 
-@agentkit.tool(name="attention.perturb_heads", metrics=METRICS, version="1", seconds_per_unit=2.0, atol=1e-6, any_device=True)
+@agentkit.tool(
+    name="attention.perturb_heads",
+    metrics=METRICS,
+    version="1",
+    seconds_per_unit=2.0,
+    atol=1e-6,
+    any_device=True,
+)
 def perturb_heads(params: PerturbHeads, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Perturb attention heads one by one: which heads carry a match or paraphrase, or does next-word prediction depend on?
 

@@ -123,7 +123,9 @@ def test_target_uris_are_found_wherever_they_stand_in_the_params():
 
 def test_only_tools_that_can_use_a_gpu_get_one(module):
     plain = module("gpu_plain", GOOD.format(name="gpu.plain"))
-    able = module("gpu_able", GOOD.format(name="gpu.able").replace('version="1"', 'version="1", any_device=True'))
+    able = module(
+        "gpu_able", GOOD.format(name="gpu.able").replace('version="1"', 'version="1", any_device=True')
+    )
     plugins = load_plugins(modules=[plain, able]).with_gpus(0.5)
     assert (plugins.tool("gpu.plain").resources.gpus, plugins.tool("gpu.able").resources.gpus) == (0, 0.5)
     assert plugins.owner("gpu.able").name == load_plugins(modules=[able]).owner("gpu.able").name
