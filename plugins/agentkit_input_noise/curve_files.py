@@ -244,7 +244,12 @@ def svg_figure(
         }
         if named:
             figure.legend(
-                named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=7
+                named.values(),
+                named.keys(),
+                loc="outside lower center",
+                ncols=min(2, columns),
+                frameon=False,
+                fontsize=7,
             )
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
 

@@ -162,7 +162,10 @@ def draw_curves(params: Purify, rows: dict[str, dict[str, float]]) -> str:
     sizes = sorted(params.eps)
     columns = min(3, len(params.purifiers))
     rows_of_panels = -(-len(params.purifiers) // columns)
-    with curve_files.svg_figure(columns, rows_of_panels, panel=(3.6, 3.0)) as (panels, text):
+    with curve_files.svg_figure(columns, rows_of_panels, panel=(3.6 if columns > 1 else 4.6, 3.0)) as (
+        panels,
+        text,
+    ):
         for axes in panels[len(params.purifiers) :]:
             axes.set_axis_off()
         for axes, name in zip(panels, params.purifiers, strict=False):
@@ -175,10 +178,13 @@ def draw_curves(params: Purify, rows: dict[str, dict[str, float]]) -> str:
                 at = [rows[start], *(rows[name_of(kind, e)] for e in sizes)]
                 axes.errorbar(
                     [0, *sizes], [r["accuracy"] for r in at], yerr=[r["half_width_95"] for r in at], fmt="o-",
-                    ms=3.5, lw=1.2, color=colour, label=f"{label} (mean, 95 % over units)",
+                    ms=3.5, lw=1.2, color=colour, label=label,
                 )  # fmt: skip
             axes.axhline(rows[CHANCE]["accuracy"], color="0.6", lw=0.8, ls=":", label="chance")
             axes.set(
-                title=name, xlabel=f"size of the attack (L{params.norm})", ylabel="accuracy", ylim=(0, 1.02)
+                title=name,
+                xlabel=f"size of the attack (L{params.norm})",
+                ylabel="accuracy (mean, 95 % over units)",
+                ylim=(0, 1.02),
             )
     return text.getvalue()
