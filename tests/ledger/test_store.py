@@ -364,6 +364,38 @@ def test_a_half_open_link_is_given_up_and_the_driver_ends_its_own_lost_session(
 
 
 @pytest.mark.postgres
+def test_a_postgres_role_that_may_only_add_rows_is_enough_to_drive_a_campaign(
+    postgres_server, new_postgres_url, plugins: Plugins
+) -> None:
+    import psycopg
+
+    docs = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
+    grants = docs.partition("```sql\n")[2].partition("```")[0]
+    url = new_postgres_url()
+    schema = url.rpartition("%3D")[2]
+    role = f"driver_{schema}"
+    Ledger(url).close()  # the owner makes the tables and the rules
+    with psycopg.connect(postgres_server.get_uri(), autocommit=True) as owner:
+        owner.execute(grants.format(role=role, schema=schema))
+    theirs = url.replace("//postgres:@", f"//{role}:@")
+    assert theirs != url
+    with Ledger(theirs) as ledger:
+        campaign = ledger.campaign("a", root_seed=1)
+        hypothesis = campaign.register(build(plugins))
+        confirm(campaign, hypothesis, 20)
+        assert len(campaign.verdicts()) == 1
+        ledger.verify()
+    with psycopg.connect(theirs, autocommit=True) as connection:
+        for statement in (
+            "UPDATE outcome SET status = 'ok'", "DELETE FROM outcome", "TRUNCATE outcome",
+            "DROP TRIGGER ak003_outcome_delete ON outcome", "ALTER TABLE outcome DISABLE TRIGGER ALL",
+            "UPDATE hypothesis SET sesoi = 0",
+        ):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+
+
+@pytest.mark.postgres
 def test_a_silent_postgres_server_is_waited_for_as_long_as_the_url_says_or_a_minute(
     link, new_postgres_url
 ) -> None:
