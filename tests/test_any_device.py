@@ -33,7 +33,11 @@ MORE = [
         for name in ("token_mask", "neftune")
     ),
     ("weight.landscape", QUICK["weight.landscape"] | {"dims": 2}),
-    *(("noise.attack", QUICK["noise.attack"] | {"kind": name}) for name in ("fgsm", "uap")),
+    *(("noise.attack", QUICK["noise.attack"] | {"kind": name}) for name in ("fgsm", "uap", "gradient_shift")),
+    (
+        "noise.purify",
+        QUICK["noise.purify"] | {"purifiers": ["blur", "median", "total_variation", "dct", "projection"]},
+    ),
     ("noise.bounds", QUICK["noise.bounds"] | {"methods": ["ibp", "crown", "alpha_crown"]}),
     *(("gene.perturb", QUICK["gene.perturb"] | {"physics": name}) for name in ("leap", "cle")),
 ]

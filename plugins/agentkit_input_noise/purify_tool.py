@@ -47,6 +47,7 @@ class Purify(Params):
     resources=Resources(cpus=1),
     seconds_per_unit=3.0,
     splits_conditions=True,
+    any_device=True,
 )
 def noise_purify(params: Purify, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Clean attacked images before a classifier sees them (adversarial purification, input defences).
