@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from agentkit import Measurements
 
 CALLS: dict[str, dict[str, Any]] = {
-    "attention.perturb_heads": {"sites": "L*.H*", "n": 16, "candidates": 64},
-    "attention.guide": {"n": 64, "steps": 20, "features": None, "random_k": 0},
+    "attention.perturb_heads": {"sites": "L*.H*", "n": 4, "candidates": 16},
+    "attention.guide": {"n": 64, "steps": 20, "features": None, "random_k": 6},
     "noise.text": {"strengths": [0.1, 0.2, 0.4], "items": 64},
     "noise.certify": {"radii": [0.25], "items": 64},
     "noise.attack": {"eps": [0.1], "items": 256, "steps": 20},
