@@ -46,6 +46,7 @@ class Purify(Params):
     ],
     resources=Resources(cpus=1),
     seconds_per_unit=3.0,
+    any_device=True,
     splits_conditions=True,
     any_device=True,
 )
