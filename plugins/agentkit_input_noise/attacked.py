@@ -27,7 +27,7 @@ METRICS = ("accuracy", "flip_rate", "loss", "linf", "l2")
 WITHOUT_LABELS = METRICS[1:]
 CONTROLS = ("random_sign", "random_sphere")
 MOST_ROWS = 128
-"""Rows of every gradient, fixed so that an item's attack does not depend on its neighbours."""
+"""Rows of a gradient."""
 
 
 def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]) -> Measurements:
@@ -133,12 +133,10 @@ def by_gradient(
     stream: torch.Generator,
     device: str,
 ) -> Tensor:
-    """FGSM, PGD or a shift in batches of a fixed number of rows; short ones are padded with their first row."""
+    """FGSM, PGD or a shift, in batches that fit into memory."""
     done, rows = [], classify.rows_for(images, MOST_ROWS)
     for some, theirs in zip(torch.split(images, rows), torch.split(labels, rows), strict=True):
-        missing = rows - len(some)
-        x = torch.cat([some, some[:1].expand(missing, *some.shape[1:])]).to(device)
-        y = torch.cat([theirs, theirs[:1].expand(missing)]).to(device)
+        x, y = some.to(device), theirs.to(device)
         if params.kind == "fgsm":
             moved = attacks.fgsm(gradient, x, y, ball)
         elif params.kind == "gradient_shift":
@@ -154,5 +152,5 @@ def by_gradient(
                 restarts=params.restarts,
                 generator=stream,
             )
-        done.append(moved[: len(some)].cpu())
+        done.append(moved.cpu())
     return torch.cat(done)
