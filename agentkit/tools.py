@@ -111,6 +111,7 @@ class Tool:
     atol: float = 0.0
     splits_conditions: bool = False
     any_device: bool = False
+    controls: tuple[str, ...] = ()
 
     def __call__(self, params: Params, units: Sequence[Unit], ctx: Context) -> Measurements:
         """Run the function itself; workers do this, users rarely."""
@@ -198,6 +199,7 @@ def tool(
     atol: float = 0.0,
     splits_conditions: bool = False,
     any_device: bool = False,
+    controls: Sequence[str] = (),
 ) -> Callable[[ToolFunction], Tool]:
     """Turn `f(params: YourParams, units, ctx) -> Measurements` into a tool.
 
@@ -211,6 +213,8 @@ def tool(
         atol: largest difference between two runs of one unit; 0 promises bit-equality on one machine.
         splits_conditions: conditions may be computed by different workers without changing a value.
         any_device: it computes on `ctx.device`, whatever that is: it needs no GPU, and uses one that the user gives.
+        controls: conditions that show the floor or ceiling of a metric (`chance`), by their whole names: they are shown
+            beside the others, and no planner proposes a claim about them of its own accord.
 
     Raises:
         PluginError: when the tool is defined, if the signature, docstring, name or metrics are not usable.
@@ -240,6 +244,7 @@ def tool(
             atol=atol,
             splits_conditions=splits_conditions,
             any_device=any_device,
+            controls=tuple(controls),
         )
 
     return define

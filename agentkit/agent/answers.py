@@ -53,6 +53,7 @@ def _metric_answer(
             means.append(float(differences.mean()))
             errors.append(_standard_error(differences))
     kept = _most_telling(means, errors)
+    controls = [names[i] for i in kept if names[i] in tool.controls]
     known = baseline[np.isfinite(baseline)]  # a tool may measure a metric in other conditions alone
     return {
         "baseline": _short(float(known.mean())) if len(known) else None,
@@ -64,6 +65,7 @@ def _metric_answer(
         "mean": [_short(means[i]) for i in kept],
         "se": [_short(errors[i]) for i in kept],
         **({} if adjusted is None else {"family_p": [_short(adjusted[names[i]]) for i in kept if adjusted]}),
+        **({"controls": controls} if controls else {}),
         "not_shown": len(names) - len(kept),
     }
 

@@ -68,6 +68,7 @@ class Attack(Params):
     seconds_per_unit=1.0,
     splits_conditions=True,
     any_device=True,
+    controls=["chance"],
 )
 def noise_attack(params: Attack, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Attack a classifier by its gradient, and do harmless noise of the same size beside it.

@@ -56,6 +56,7 @@ class GraphNoise(Params):
     resources=Resources(cpus=1),
     seconds_per_unit=0.5,
     splits_conditions=True,
+    controls=["chance"],
 )
 def noise_graph(params: GraphNoise, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Drop, add or swap edges of a graph, or cut its rank, and measure how well missing links are still predicted.

@@ -76,6 +76,7 @@ class ImageNoise(Params):
     seconds_per_unit=0.2,
     splits_conditions=True,
     any_device=True,
+    controls=["chance"],
 )
 def noise_image(params: ImageNoise, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Add noise to images and measure how much a classifier still gets right.

@@ -49,6 +49,7 @@ class Purify(Params):
     any_device=True,
     splits_conditions=True,
     any_device=True,
+    controls=["chance"],
 )
 def noise_purify(params: Purify, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Clean attacked images before a classifier sees them (adversarial purification, input defences).

@@ -90,6 +90,7 @@ class SlotNoise(Params):
     resources=Resources(cpus=1),
     seconds_per_unit=0.3,
     splits_conditions=True,
+    controls=["chance"],
 )
 def noise_slots(params: SlotNoise, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Perturb labelled texts, carry the labels along, and measure how much of the slots a tagger still finds.

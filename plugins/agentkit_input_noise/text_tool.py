@@ -77,6 +77,7 @@ class TextNoise(Params):
     seconds_per_unit=1.0,
     splits_conditions=True,
     any_device=True,
+    controls=["chance"],
 )
 def noise_text(params: TextNoise, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
     """Misspell or reword queries and measure how well an encoder still finds the clean text.

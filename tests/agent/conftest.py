@@ -13,7 +13,7 @@ from agentkit import Metric, Params
 class Shift(Params):
     by: float = 0.3
 
-@agentkit.tool(name="tiny.shift", metrics=[Metric("level", 0, 1)], version="1")
+@agentkit.tool(name="tiny.shift", metrics=[Metric("level", 0, 1)], version="1", controls=["same", "gone"])
 def shift(params: Shift, units, ctx):
     """Draw a level between 0.3 and 0.6 and shift it up, down or not at all."""
     table = agentkit.Measurements.builder(units)

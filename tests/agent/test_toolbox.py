@@ -228,3 +228,8 @@ def test_calls_from_parallel_threads_are_taken_one_at_a_time(toolbox, campaign):
         answers = list(pool.map(lambda i: toolbox.call(str(i), "explore", asks[i]), range(len(asks))))
     assert sorted(a["run"] for a in answers) == sorted(r.ref for r in campaign.runs())
     campaign.ledger.verify()
+
+
+def test_an_answer_names_the_controls_that_the_tool_declares(lab, campaign):
+    answer = lab.toolbox(campaign).call("c1", "explore", {"tool": "tiny.shift", "params": {}, "units": 2})
+    assert answer["metrics"]["level"]["controls"] == ["same"]

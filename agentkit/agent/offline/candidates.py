@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DOSE = re.compile(r"(?P<kind>.+)=(?P<strength>-?\d+(?:\.\d+)?(?:e-?\d+)?)")
-CONTROLS = frozenset(["chance"])
-"""Conditions that show the floor of a metric; nobody asks whether they perturb."""
 WINNERS = 2
 CLEAR = 1.5
 """A candidate's mean less its standard error must pass this many effects of interest."""
@@ -30,6 +28,8 @@ class Effect:
     condition: str
     mean: float
     se: float
+    is_control: bool = False
+    """Whether the tool declares it as a control: it shows the floor of a metric, and nobody asks whether it perturbs."""
 
     @property
     def reach(self) -> float:
@@ -65,7 +65,9 @@ def candidates(
 
 def effects_of(table: Mapping[str, Any]) -> list[Effect]:
     """The effects of one metric's table, in its order."""
-    return [Effect(*row) for row in zip(table["conditions"], table["mean"], table["se"], strict=True)]
+    controls = table.get("controls", ())
+    rows = zip(table["conditions"], table["mean"], table["se"], strict=True)
+    return [Effect(name, mean, se, name in controls) for name, mean, se in rows]
 
 
 def claims_of(
@@ -75,7 +77,7 @@ def claims_of(
 
     With `sign` 0 either direction will do, and each claim goes in that of its own effect.
     """
-    effects = [e for e in effects if e.condition not in CONTROLS]
+    effects = [e for e in effects if not e.is_control]
     if not effects:
         return []
     if _is_dose(effects):

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.offline.candidates import (
-    CONTROLS,
     WINNERS,
     claims_of,
     default_sesoi,
@@ -127,7 +126,7 @@ def _named_conditions(request: Request, effects: Sequence[Effect]) -> list[Effec
     best = max(scores.values(), default=0.0)
     if best >= 1:
         return [e for e in effects if scores[e.condition] == best][:WINNERS]
-    own = [e for e in effects if scores[e.condition] == best and e.condition not in CONTROLS]
+    own = [e for e in effects if scores[e.condition] == best and not e.is_control]
     return sorted(own, key=lambda e: (-abs(e.mean) / max(e.se, 1e-12), e.condition))[:1]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.agent.offline.candidates import Effect
+from agentkit.agent.offline.candidates import Effect, claims_of, effects_of
 from agentkit.agent.offline.cards import read_cards
 from agentkit.agent.offline.request import Request, understand
 from agentkit.agent.offline.strategy import Look, better_half, next_look, telling_metric, union
@@ -147,6 +147,20 @@ def test_a_control_of_the_same_strength_is_not_mistaken_for_the_attack(installed
     )
     (claim,) = wanted_claims(request, explored(request, world))
     assert claim["condition"] == "pgd=0.1"
+
+
+def test_what_a_tool_declares_as_a_control_is_never_claimed_of_its_own_accord(installed: Any) -> None:
+    table = {
+        "conditions": ["shuffled", "dim=0.2"],
+        "mean": [-0.8, -0.4],
+        "se": [0.01, 0.01],
+        "low": 0,
+        "high": 1,
+    }
+    ordinary = claims_of(effects_of(table), -1, 0.1)
+    declared = claims_of(effects_of({**table, "controls": ["shuffled"]}), -1, 0.1)
+    assert "shuffled" in {c["condition"] for c in ordinary}
+    assert {c["condition"] for c in declared} == {"dim=0.2"}
 
 
 def test_a_refused_first_look_ends_the_exploration(installed: Any) -> None:

@@ -47,6 +47,7 @@ class World:
         table = {
             "baseline": 0.9, "baseline_sd": self.sd, "low": self.low, "high": self.high, "higher_is_better": True,
             "conditions": list(means), "mean": list(means.values()), "se": [self.sd / math.sqrt(n)] * len(means), "not_shown": 0,
+            "controls": [name for name in means if name == "chance"],
         }  # fmt: skip
         return {"run": f"R{len(self.log)}", "units": n, "failed": 0, "metrics": {self.metric: table}}
 
