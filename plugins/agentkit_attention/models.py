@@ -65,6 +65,7 @@ def describe(target: Any) -> Described:
             "give a module, or an object with .model and .inputs(texts) or .example(seed)"
         )
     if model not in _known:
+        require_one_device(model)
         example = _example_of(target, model)
         try:
             table = find_sites(model, lambda: model(**example(0)))
@@ -79,6 +80,25 @@ def describe(target: Any) -> Described:
             ) from None
         _known[model] = Described(model, example, table, rows)
     return _known[model]
+
+
+def require_one_device(model: nn.Module) -> None:
+    """Refuse weights that lie apart, or nowhere; a model that Accelerate spread over devices moves its own inputs.
+
+    Raises:
+        TargetError: with a weight of each device.
+    """
+    first = {p.device: name for name, p in reversed(list(model.named_parameters()))}
+    absent = next((name for device, name in first.items() if device.type == "meta"), None)
+    if absent is not None:
+        raise TargetError(
+            f"{type(model).__name__}: {absent} holds no numbers (device meta); load its weights"
+        )
+    if len(first) > 1 and not hasattr(model, "hf_device_map"):
+        places = ", ".join(f"{name} on {device}" for device, name in first.items())
+        raise TargetError(
+            f"{type(model).__name__} lies on several devices: {places}; move it whole: model.to(...)"
+        )
 
 
 def _example_of(target: Any, model: nn.Module) -> Callable[[int], Mapping[str, Any]]:

@@ -128,6 +128,7 @@ def _edit_one_unit(
     for name, block in blocks.items():
         before = states[block][sample.test]
         edited, reached = edit_to(probes[block], before, target, params.p_star, params.max_iter)
+        _require_some_reached(params, name, probes[block].probabilities(before)[:, target], reached)
         norm = np.linalg.norm(edited - before, axis=1) / np.linalg.norm(before, axis=1)
         if params.max_norm is not None:
             far = norm > params.max_norm
@@ -155,6 +156,16 @@ def _require_good(
         raise ProbeTooWeakError(
             f"{', '.join(weak)}: probe accuracy below min_acc {params.min_acc:g} ({listing}); "
             "choose other layers or labels, or lower min_acc"
+        )
+
+
+def _require_some_reached(params: ProbeEdit, name: str, before: Array, reached: NDArray[np.bool_]) -> None:
+    """Refuse an edit that moves nobody; `before` are the unedited probabilities of the class, [items]."""
+    away = before < params.p_star
+    if away.any() and not reached[away].any():
+        raise ProbeTooWeakError(
+            f"{name}: none of {away.sum()} texts can be moved to {params.label!r} with probability "
+            f"{params.p_star:g} in {params.max_iter} steps; lower p_star, raise max_iter or choose another label"
         )
 
 

@@ -173,6 +173,12 @@ def _parts(params: PerturbHeads, unit: Unit, encoder: Any, texts: Sequence[str])
     inputs = encoder.inputs(list(texts))
     mask = inputs["attention_mask"]
     keep = (key_mask(inputs) if mask.dim() == 4 else mask).bool()
+    if keep.shape != inputs["input_ids"].shape:
+        raise TargetError(
+            f"{params.target}: its attention_mask {list(mask.shape)} does not fit its input_ids "
+            f"{list(inputs['input_ids'].shape)}; .inputs(texts) must give [rows, tokens] for both, or "
+            "[rows, 1, tokens, tokens] for the mask"
+        )
     return {
         "inputs": inputs,
         "keep": keep,

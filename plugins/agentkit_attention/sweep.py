@@ -155,9 +155,10 @@ class HeadSweep:
         """Conditions in runs whose rows fit the memory budget; a function of shapes and params only."""
         most = self._rows_that_fit(job) // job.n_items - 1
         if conditions and most < 1:
+            needed = 2 * job.n_items * self._bytes_per_row(job) / 2**20
             raise MemoryBudgetError(
-                f"memory_mb={self.memory_mb} does not hold two copies of {job.n_items} items; "
-                f"{2 * job.n_items * self._bytes_per_row(job) / 2**20:.0f} MiB are needed, or fewer items"
+                f"memory_mb={self.memory_mb} does not hold two copies of {job.n_items} items: {needed:.0f} MiB are "
+                f"needed, or at most {self._rows_that_fit(job) // 2} items"
             )
         for start in range(0, len(conditions), max(1, most)):
             yield list(conditions[start : start + most])
