@@ -28,8 +28,8 @@ def child(case: str, tokens: int) -> None:
     import torch
 
     from agentkit_attention.calls import AttentionCall, SiteKey
+    from agentkit_attention.edits import Condition, Edit, apply_edits
     from agentkit_attention.sites import Head, Site
-    from agentkit_attention.sweep import Condition, Edit, apply_edits
     from agentkit_attention.techniques import EditState
 
     torch.set_num_threads(1)

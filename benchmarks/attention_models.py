@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from agentkit_attention.edits import Condition, edited_pass, whole_batch
 from agentkit_attention.models import describe
-from agentkit_attention.sweep import Condition, edited_pass, whole_batch
 from agentkit_attention.techniques import EditState
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from agentkit_attention.edits import Condition
     from agentkit_attention.questions import Question
     from agentkit_attention.sites import SiteTable
-    from agentkit_attention.sweep import Condition
 
 SPEED_BAR, RECALL_BAR = 15.0, 0.9
 

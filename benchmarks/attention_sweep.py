@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch at its first allocation
 import torch
 
+from agentkit_attention.edits import Condition
 from agentkit_attention.sites import SiteTable, find_sites
-from agentkit_attention.sweep import Condition, HeadSweep
+from agentkit_attention.sweep import HeadSweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,11 +13,10 @@ import torch
 from agentkit import BASELINE, Measurements
 from agentkit.errors import ParamError, TargetError
 from agentkit_attention import image_scores
+from agentkit_attention.edits import Condition, Edit, edited_pass, require_reachable
 from agentkit_attention.errors import BadSearchError
 from agentkit_attention.guide import FD_ITEMS, METRICS
 from agentkit_attention.models import describe
-from agentkit_attention.sweep import Condition, Edit, edited_pass, require_reachable
-from agentkit_attention.technique_table import technique_info
 from agentkit_attention.techniques import EditState
 
 if TYPE_CHECKING:
@@ -111,8 +110,7 @@ def _names(params: Guide, table: SiteTable) -> list[str]:
 
 def is_idle(params: Drawing, condition: Condition) -> bool:
     """Whether guidance cannot change anything, so that the baseline's value is the value."""
-    untouched = condition.strength == technique_info(condition.technique).untouched
-    return untouched or params.w == 0 or params.window[0] == params.window[1]
+    return condition.untouched or params.w == 0 or params.window[0] == params.window[1]
 
 
 def draw(

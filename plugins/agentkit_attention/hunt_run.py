@@ -10,12 +10,12 @@ import torch
 
 from agentkit import BASELINE, Measurements
 from agentkit_attention import image_scores
+from agentkit_attention.edits import Condition, Edit, edited_pass, require_reachable
 from agentkit_attention.errors import BadSearchError
 from agentkit_attention.guide_run import Scores, draw, is_idle, require_drawing, sample_sheet
 from agentkit_attention.headhunter import ranking, rung_units
 from agentkit_attention.models import describe
 from agentkit_attention.pictures import trade_off
-from agentkit_attention.sweep import Condition, Edit, edited_pass, require_reachable
 from agentkit_attention.technique_table import technique_info
 from agentkit_attention.techniques import EditState
 

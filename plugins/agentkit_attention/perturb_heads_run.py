@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from agentkit import BASELINE, Measurements
+from agentkit_attention.edits import Condition
 from agentkit_attention.models import describe
 from agentkit_attention.pictures import publish
 from agentkit_attention.questions import ask
-from agentkit_attention.sweep import Condition, HeadSweep
+from agentkit_attention.sweep import HeadSweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agentkit import Context, Measurements
-    from agentkit_attention.sweep import Condition
+    from agentkit_attention.edits import Condition
 
 
 MOST_LINES = 12

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from agentkit import BASELINE, Measurements
+from agentkit_attention.edits import apply_edits, whole_batch
 from agentkit_attention.errors import SiteNotHitError
 from agentkit_attention.intercept import watching
 from agentkit_attention.models import describe
 from agentkit_attention.perturb_heads_run import conditions_of
 from agentkit_attention.questions import Question, ask
-from agentkit_attention.sweep import apply_edits, whole_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from agentkit import Context, Unit
     from agentkit_attention.calls import AttentionCall, SiteKey
+    from agentkit_attention.edits import Condition
     from agentkit_attention.screen_heads import ScreenHeads
     from agentkit_attention.sites import SiteTable
-    from agentkit_attention.sweep import Condition
 
 
 def run(params: ScreenHeads, units: Sequence[Unit], ctx: Context) -> Measurements:

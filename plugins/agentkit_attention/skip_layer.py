@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from agentkit_attention.edits import Edit
     from agentkit_attention.sites import Head, SiteTable
-    from agentkit_attention.sweep import Edit
 
 SKIP = "skip_layer"
 JOINT = ("encoder_hidden_states", "hidden_states")

@@ -9,51 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from agentkit_attention.calls import AttentionCall, Pairs, SiteKey
-from agentkit_attention.errors import MemoryBudgetError, SiteNotHitError, UnsupportedAttentionError
-from agentkit_attention.intercept import watching
-from agentkit_attention.skip_layer import SKIP, require_whole_blocks, skipping
+from agentkit_attention.edits import (
+    Condition,
+    Edit,
+    edited_pass,
+    on_all_rows,
+    require_reachable,
+    whole_batch,
+)
+from agentkit_attention.errors import MemoryBudgetError
 from agentkit_attention.spawn import CannotSpawnError, RowPlan, spawn_hooks
-from agentkit_attention.technique_table import technique_info
-from agentkit_attention.techniques import KERNELS, EditState
+from agentkit_attention.techniques import EditState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
 
-    from agentkit_attention.sites import Head, Site, SiteTable
+    from agentkit_attention.calls import AttentionCall
+    from agentkit_attention.sites import Site, SiteTable
 
     Collect = Callable[[Any, Tensor], Tensor]
 
 SELF_CHECK = 1e-5
 """Largest relative difference between the untouched rows of a shared pass and a plain pass."""
 
-BLOCK = 1 << 20
-"""Numbers of head output that an edit works on at once."""
-
 TILE_BYTES, WIDENING, FEWEST_TOKENS = 6 << 20, 4, 256
 """Size of the widest activations of a tile, how much wider they are than hidden states, and its fewest tokens."""
-
-NEEDS_ITEMS = ("resample", "noise")
-"""Techniques that must know which item a row belongs to."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One perturbed variant: these heads, this technique, this strength.
-
-    Attributes:
-        name: what measurements call it.
-        heads: the heads edited together.
-        technique: a name of `technique_table.TECHNIQUES`.
-        strength: in the technique's own unit.
-    """
-
-    name: str
-    heads: tuple[Head, ...]
-    technique: str
-    strength: float
 
 
 @dataclass
@@ -73,16 +55,6 @@ class Trace:
     def to_json(self) -> dict[str, Any]:
         """Plain counts by name."""
         return {"engine": dict(self.engine), "reasons": dict(self.reasons), "hits": dict(self.hits)}
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One head, one technique and one strength on a run of rows."""
-
-    condition: Condition
-    head: Head
-    start: int
-    n_items: int
 
 
 class HeadSweep:
@@ -135,7 +107,7 @@ class HeadSweep:
         state = state or EditState()
         items = torch.arange(n_items)
         donors = items.roll(1) if donors is None else donors
-        live = [i for i, c in enumerate(conditions) if not _is_untouched(c)]
+        live = [i for i, c in enumerate(conditions) if not c.untouched]
         for i in live:
             require_reachable(self.table, conditions[i])
         with torch.no_grad():
@@ -260,7 +232,7 @@ class _Job:
         def fit(edit: Edit, call: AttentionCall) -> Edit | None:
             rows = call.out.shape[0]
             if plan is None:
-                return edit if rows == self.n_items else _on_all_rows(edit, call)
+                return edit if rows == self.n_items else on_all_rows(edit, call)
             start, expected = plan.now
             if rows != expected:
                 raise CannotSpawnError(f"{call.site.module} sees {rows} rows")
@@ -276,132 +248,6 @@ class _Job:
         return output
 
 
-def whole_batch(condition: Condition, n_items: int) -> list[Edit]:
-    """The condition's edits on all rows of a batch of its own."""
-    return [Edit(condition, head, 0, n_items) for head in condition.heads]
-
-
-def edited_pass(
-    model: nn.Module,
-    table: SiteTable,
-    edits: Sequence[Edit],
-    forward: Callable[[], Any],
-    state: EditState,
-    donors: Tensor,
-    fit: Callable[[Edit, AttentionCall], Edit | None] | None = None,
-    *,
-    tiled: bool = False,
-) -> Any:
-    """What `forward` returns while edits are made; every edited site must be hit.
-
-    Args:
-        model: whose attention is edited; `forward` runs it once.
-        table: its sites.
-        edits: which heads, on which rows.
-        forward: runs the model.
-        state: what the techniques need to know.
-        donors: for `resample`, another item for each item, int64 [n_items].
-        fit: adapts an edit to the call it meets, drops it (None), or refuses.
-        tiled: every call of a site counts as its first one.
-
-    Raises:
-        SiteNotHitError: an edited site was never computed.
-    """
-    skips = [e for e in edits if e.condition.technique == SKIP]
-    by_site: dict[SiteKey, list[Edit]] = {}
-    for edit in edits:
-        if edit.condition.technique != SKIP:
-            by_site.setdefault(edit.head.site.key, []).append(edit)
-    sites = {k: e[0].head.site for k, e in by_site.items()}
-    hit: set[SiteKey] = set()
-    skipped: set[str] = set()
-
-    def handle(call: AttentionCall) -> Tensor | None:
-        if tiled:
-            call.site = SiteKey(call.site.module)
-        if call.site not in by_site:
-            return None
-        hit.add(call.site)
-        mine = [e for e in (fit(e, call) if fit else e for e in by_site[call.site]) if e is not None]
-        if not mine:
-            return None
-        own = call.engine != "projection" and not torch.is_grad_enabled()
-        return apply_edits(call, mine, state, donors, in_place=own)
-
-    with contextlib.ExitStack() as cleanup:
-        for undo in skipping(model, skips, skipped):
-            cleanup.callback(undo)
-        if sites:
-            cleanup.enter_context(
-                watching(
-                    model,
-                    handle,
-                    modules=[s.key.module for s in sites.values()],
-                    projections=[s.projection for s in sites.values() if s.projection is not None],
-                    early_bound=table.early_bound,
-                )
-            )
-        output = forward()
-    for block in {e.head.site.block for e in skips} - skipped:
-        raise SiteNotHitError(f"{block}: this block did not run in this forward pass, so it was not skipped")
-    for key, site in sites.items():
-        if key not in hit:
-            raise SiteNotHitError(
-                f"{site.address}: its attention ({site.engine}) was never computed in this forward pass; "
-                f"{len(hit)} of {len(sites)} requested sites were. Is the branch dead for this input?"
-            )
-    return output
-
-
-def _on_all_rows(edit: Edit, call: AttentionCall) -> Edit:
-    """The edit on every row of a call that splits its items into several rows each (windows of an image)."""
-    if edit.condition.technique in NEEDS_ITEMS:
-        raise UnsupportedAttentionError(
-            f"{call.site.module}: its {call.out.shape[0]} rows are not the {edit.n_items} items, so "
-            f"{edit.condition.technique} cannot tell them apart; choose ablate, scale, identity or uniform"
-        )
-    return replace(edit, n_items=call.out.shape[0])
-
-
-def apply_edits(
-    call: AttentionCall, edits: Sequence[Edit], state: EditState, donors: Tensor, *, in_place: bool = False
-) -> Tensor:
-    """The call's head outputs [rows, heads, queries, dim] with every edit made; others keep their bits.
-
-    With `in_place` they are the call's own tensor, and pairs are worked on in blocks, so that memory beyond
-    plain attention stays small. `resample` reads other rows, so it always writes to a copy.
-    """
-    by_technique: dict[str, list[Edit]] = {}
-    for edit in edits:
-        by_technique.setdefault(edit.condition.technique, []).append(edit)
-    out = call.out if in_place and "resample" not in by_technique else call.out.clone()
-    most = max(1, BLOCK // call.out[0, 0].numel())
-    for name, group in by_technique.items():
-        pairs = pairs_of(call, group, donors)
-        for start in range(0, len(pairs.rows), most):
-            block = pairs if len(pairs.rows) <= most else pairs.block(start, start + most)
-            out[block.rows, block.heads] = KERNELS[name](block, state).to(out.dtype)
-    return out
-
-
-def pairs_of(call: AttentionCall, edits: Sequence[Edit], donors: Tensor) -> Pairs:
-    """All (row, head) pairs of edits of one technique."""
-    device, n_items = call.out.device, edits[0].n_items
-    starts = torch.tensor([e.start for e in edits], device=device)
-    item = torch.arange(n_items, device=device)
-    donor = donors.to(device) if len(donors) == n_items else item
-    return Pairs(
-        call=call,
-        rows=(starts[:, None] + item).flatten(),
-        heads=torch.tensor([e.head.head for e in edits], device=device).repeat_interleave(n_items),
-        strength=torch.tensor([e.condition.strength for e in edits], device=device).repeat_interleave(
-            n_items
-        ),
-        items=item.repeat(len(edits)),
-        donors=(starts[:, None] + donor).flatten(),
-    )
-
-
 def _tokens(inputs: Mapping[str, Any], sites: Sequence[Site]) -> int:
     """Tokens per row: those of the input ids, or those seen when the sites were found."""
     ids = inputs.get("input_ids")
@@ -415,28 +261,5 @@ def _self_check(rows: Tensor, baseline: Tensor) -> None:
         raise CannotSpawnError(f"untouched rows moved by {off:.1e} in a shared pass")
 
 
-def _is_untouched(condition: Condition) -> bool:
-    return condition.strength == technique_info(condition.technique).untouched
-
-
 def _canonical(condition: Condition) -> tuple[Any, ...]:
     return [(h.order, h.head) for h in condition.heads], condition.technique, condition.strength
-
-
-def require_reachable(table: SiteTable, condition: Condition) -> None:
-    """Refuse a condition whose technique does not fit the way its sites compute attention.
-
-    Raises:
-        UnsupportedAttentionError: attention written by hand, and the technique needs more than head outputs.
-        ParamError: `skip_layer` on a part of a layer.
-    """
-    info = technique_info(condition.technique)
-    if info.reads == "block":
-        require_whole_blocks(table, condition.heads)
-        return
-    for head in condition.heads:
-        if head.site.engine == "projection" and info.reads != "out":
-            raise UnsupportedAttentionError(
-                f"{head.name}: attention is written by hand there and only head outputs can be reached; "
-                f"{info.name} needs its {info.reads}. Choose ablate, mean_ablate, resample, scale or noise"
-            )

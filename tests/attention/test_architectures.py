@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from agentkit_attention.calls import SiteKey
+from agentkit_attention.edits import Condition
 from agentkit_attention.errors import UnsupportedAttentionError
 from agentkit_attention.intercept import watching
 from agentkit_attention.sites import find_sites
 from agentkit_attention.spawn import RowPlan
-from agentkit_attention.sweep import Condition, HeadSweep
+from agentkit_attention.sweep import HeadSweep
 from tests.attention import zoo
 from tests.attention.naive import hook_count, weights_sha256
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from agentkit_attention.edits import Condition, edited_pass, whole_batch
 from agentkit_attention.models import describe
-from agentkit_attention.sweep import Condition, edited_pass, whole_batch
 from agentkit_attention.techniques import EditState
 from tests.attention import zoo
 

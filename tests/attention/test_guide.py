@@ -76,8 +76,8 @@ def test_our_weight_against_both_conventions_of_diffusers(units, targets):
     """W = s - 1 in the guider's default, w = s in its original formulation, on one step by hand."""
     target = targets["digits-dit:"]
     described, w, s = describe(target), 1.5, 2.5
+    from agentkit_attention.edits import Condition, Edit, edited_pass
     from agentkit_attention.guide_run import _guided_velocity
-    from agentkit_attention.sweep import Condition, Edit, edited_pass
     from agentkit_attention.techniques import EditState
 
     x = target.latents(torch.Generator().manual_seed(0), 3)

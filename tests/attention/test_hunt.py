@@ -77,8 +77,8 @@ def test_heads_drawn_side_by_side_look_as_if_drawn_alone(units, targets):
         heads[:1], units[0], "search/0",
     )  # fmt: skip
     assert torch.equal(together[0], alone[0])
+    from agentkit_attention.edits import Condition
     from agentkit_attention.guide_run import draw
-    from agentkit_attention.sweep import Condition
 
     for head, images in zip(heads, together[1:], strict=True):
         condition = Condition(head.name, (head,), "identity", 1.0)

@@ -5,10 +5,11 @@ import warnings
 import pytest
 import torch
 
+from agentkit_attention.edits import Condition
 from agentkit_attention.errors import UnsupportedAttentionError
 from agentkit_attention.intercept import watching
 from agentkit_attention.sites import find_sites
-from agentkit_attention.sweep import Condition, HeadSweep
+from agentkit_attention.sweep import HeadSweep
 from tests.attention import zoo_wider as zoo
 from tests.attention.naive import hook_count, weights_sha256
 from tests.attention.zoo import output_tensor

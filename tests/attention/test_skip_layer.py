@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from agentkit.errors import ParamError
+from agentkit_attention.edits import Condition, edited_pass, whole_batch
 from agentkit_attention.models import describe
 from agentkit_attention.perturb_heads import PerturbHeads, perturb_heads
 from agentkit_attention.sites import find_sites
-from agentkit_attention.sweep import Condition, HeadSweep, edited_pass, whole_batch
+from agentkit_attention.sweep import HeadSweep
 from agentkit_attention.techniques import EditState
 from tests.attention import zoo
 from tests.attention.naive import hook_count, weights_sha256

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from agentkit_attention import sweep
+from agentkit_attention import edits as engine
 from agentkit_attention.calls import AttentionCall, Pairs, SiteKey
+from agentkit_attention.edits import Condition, Edit
 from agentkit_attention.errors import NoJointStreamError, NotSelfAttentionError, UnsupportedAttentionError
 from agentkit_attention.sites import Head, Site
-from agentkit_attention.sweep import Condition, Edit
 from agentkit_attention.technique_table import JOINT_TECHNIQUES, TECHNIQUES
 from agentkit_attention.techniques import KERNELS, EditState
 
@@ -219,7 +219,7 @@ def test_techniques_on_head_outputs_do_what_they_say():
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("block", [1, 1 << 20])
 def test_edits_touch_their_own_rows_and_heads_and_nothing_else(monkeypatch, in_place, block):
-    monkeypatch.setattr(sweep, "BLOCK", block)
+    monkeypatch.setattr(engine, "BLOCK", block)
     call, expected = attention_call(None, False), attention_call(None, False).out
     site = Site(call.site, "layer.0", "layer.0", 0, HEADS, KV_HEADS, DIM, TOKENS, TOKENS, "sdpa", True)
     edits = [
@@ -236,7 +236,7 @@ def test_edits_touch_their_own_rows_and_heads_and_nothing_else(monkeypatch, in_p
     expected[1, 3] = 0
     expected[2, 0] = call.v[2, 0]
     before = call.out.clone()
-    new = sweep.apply_edits(call, edits, EditState(), torch.tensor([1, 0]), in_place=in_place)
+    new = engine.apply_edits(call, edits, EditState(), torch.tensor([1, 0]), in_place=in_place)
     assert torch.equal(new, expected)
     assert (new is call.out) is in_place
     assert in_place or torch.equal(call.out, before)
