@@ -15,7 +15,7 @@ from agentkit_weight import zo_tagging
 from agentkit_weight.adapters import HEAD
 from agentkit_weight.branches import Dense
 from agentkit_weight.bytecode import saturated
-from agentkit_weight.inputs import InputNoise, NoisyEmbeddings, mask_tokens
+from agentkit_weight.inputs import AdversarialStyle, InputNoise, NoisyEmbeddings, mask_tokens
 from agentkit_weight.methods import make_method
 from agentkit_weight.replica import Replica, digest_of
 from agentkit_weight.sites import weight_of
@@ -115,6 +115,8 @@ class UnitWork:
             return self.task.whole, mask_tokens(self.task.tokenizer, self.params.token_mask.p)
         if noise == "neftune" and self.params.neftune.alpha:
             return self.task.whole, NoisyEmbeddings(self.params.neftune.alpha)
+        if noise == "advstyle" and self.params.advstyle.p:
+            return self.task.encoder, AdversarialStyle(self.params.advstyle.p)
         return self.task.encoder, InputNoise()
 
     def _finish(self, condition: str, encoder: Encoder, trained: Trained) -> dict[str, float]:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 import agentkit
 from agentkit import Context, Metric, Resources, Unit
 from agentkit_weight.params import (
+    AdvStyle,
     Asam,
     Awp,
     Ggpo,
@@ -50,6 +51,7 @@ class Finetune(LoraParams):
     zo: Zo = Zo()
     token_mask: TokenMask = TokenMask()
     neftune: Neftune = Neftune()
+    advstyle: AdvStyle = AdvStyle()
 
     @model_validator(mode="after")
     def _zo_fits_together(self) -> Finetune:

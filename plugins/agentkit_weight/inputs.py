@@ -1,4 +1,4 @@
-"""Noise on the inputs while training: masked tokens, noisy embeddings. Off in evaluation."""
+"""Noise on the inputs while training: masked tokens, noisy embeddings, adversarial style. Off in evaluation."""
 
 from __future__ import annotations
 
@@ -74,6 +74,64 @@ class NoisyEmbeddings(InputNoise):
         noise = torch.rand(output.shape, generator=self.generator).to(output.device) * 2 - 1
         scale = self.alpha / math.sqrt(output.shape[-2] * output.shape[-1])
         return output + (noise * scale).to(output.dtype)
+
+
+class AdversarialStyle(InputNoise):
+    """Each channel's mean and spread over a string's words, moved as far as was learnt to hurt (AdvStyle, YBZh).
+
+    With mu and sigma of a string's states x (real tokens only): x' = (sigma + n2 S_sigma)(x - mu) / sigma + mu + n1 S_mu,
+    n standard normal per string and channel. S starts as the spread of mu and sigma between the strings of the first
+    moved batch and then climbs the training loss, by Adam with `RATE`.
+    """
+
+    RATE, SMALLEST_SPREAD = 2e-3, 1e-6
+
+    def __init__(self, p: float) -> None:
+        self.p = p
+        self.sizes: tuple[torch.Tensor, ...] = ()
+        self._moved: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    @contextmanager
+    def active(self, unit: Unit, encoder: Encoder) -> Iterator[None]:
+        """Hidden states must reach the trained layers as numbers, not as token ids."""
+        if not encoder.cached:
+            raise UnsupportedSiteError(
+                f"advstyle moves the states that enter the trained layers, and {type(encoder.model).__name__} cannot be "
+                "run from there; use neftune or token_mask instead"
+            )
+        self.sizes, self._moved = (), None
+        with super().active(unit, encoder):
+            yield
+
+    def on_batch(self, batch: Batch) -> Batch:
+        """The batch, moved with probability p; what the last one taught is learnt first."""
+        self._climb()
+        if float(torch.rand((), generator=self.generator, device=batch.inputs.device)) >= self.p:
+            return batch
+        moved = self._styled(batch.inputs.float(), batch.keep[..., None].float())
+        entering = moved.to(batch.inputs.dtype).detach().requires_grad_()  # a step may pass backward twice
+        self._moved = moved, entering
+        return replace(batch, inputs=entering)
+
+    def _styled(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        count = keep.sum(1, keepdim=True)
+        mean = (x * keep).sum(1, keepdim=True) / count
+        spread = (((x - mean).square() * keep).sum(1, keepdim=True) / count).sqrt() + self.SMALLEST_SPREAD
+        if not self.sizes:
+            self.sizes = tuple(v.std(0, correction=0).requires_grad_() for v in (mean, spread))
+            self._adam = torch.optim.Adam(self.sizes, lr=self.RATE, maximize=True)
+        draw = torch.randn((2, *mean.shape), generator=self.generator, device=x.device)
+        by, to = (size * n for size, n in zip(self.sizes, draw, strict=True))
+        return (spread + to) * (x - mean) / spread + mean + by
+
+    def _climb(self) -> None:
+        if self._moved is None:
+            return
+        (moved, entering), self._moved = self._moved, None
+        if entering.grad is not None:
+            self._adam.zero_grad()
+            moved.backward(entering.grad.float())  # type: ignore[no-untyped-call]
+            self._adam.step()
 
 
 def mask_tokens(tokenizer: Any, p: float) -> MaskTokens:

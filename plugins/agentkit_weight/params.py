@@ -9,7 +9,7 @@ from pydantic import Field
 from agentkit import Params
 
 Method = Literal["lora", "ggpo", "mgpo", "sam", "asam", "awp_lora", "zo", "head", "labels_shuffled"]
-InputNoise = Literal["none", "token_mask", "neftune"]
+InputNoise = Literal["none", "token_mask", "neftune", "advstyle"]
 
 
 class TaskParams(Params):
@@ -102,6 +102,12 @@ class Neftune(Params):
     """Embeddings + U(-1, 1) alpha / sqrt(tokens * width) while training."""
 
     alpha: Annotated[float, Field(ge=0, le=15)] = 5.0
+
+
+class AdvStyle(Params):
+    """Channel means and spreads of the states that enter the trained layers, moved against the loss."""
+
+    p: Annotated[float, Field(ge=0, le=1, description="share of the batches that are moved")] = 1 / 3
 
 
 class SubjectParams(LoraParams):

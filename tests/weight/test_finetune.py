@@ -34,7 +34,7 @@ def test_no_method_noise_or_dtype_changes_a_bit_of_the_users_model(ctx: FakeCont
     before = weights_sha256(model)
     modes = [m.training for m in model.modules()]
     for dtype in ("float32", "bfloat16"):
-        run(ctx, methods=ALL, noises=["none", "token_mask", "neftune"], zo=ZO, dtype=dtype)
+        run(ctx, methods=ALL, noises=["none", "token_mask", "neftune", "advstyle"], zo=ZO, dtype=dtype)
         assert weights_sha256(model) == before
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert [m.training for m in model.modules()] == modes
@@ -69,7 +69,7 @@ def test_strength_zero_is_the_baseline_bit_for_bit_after_a_full_training(ctx: Fa
     table = run(
         ctx,
         methods=["lora", "ggpo", "mgpo", "sam", "asam", "awp_lora"],
-        noises=["none", "token_mask", "neftune"],
+        noises=["none", "token_mask", "neftune", "advstyle"],
         ggpo={"sigma": 0, "beta": 0},
         mgpo={"rho": 0},
         sam={"rho": 0},
@@ -77,9 +77,10 @@ def test_strength_zero_is_the_baseline_bit_for_bit_after_a_full_training(ctx: Fa
         awp={"gamma": 0},
         token_mask={"p": 0},
         neftune={"alpha": 0},
+        advstyle={"p": 0},
         budget="passes",
     )
-    assert len(table.conditions) == 18
+    assert len(table.conditions) == 24
     for condition in table.conditions:
         assert columns(table, condition) == columns(table, "baseline"), condition
 
@@ -88,6 +89,59 @@ def test_every_method_is_not_the_baseline_at_its_default_strength(ctx: FakeConte
     table = run(ctx, methods=ALL, zo=ZO, epochs=4)
     for condition in table.conditions[1:]:
         assert columns(table, condition) != columns(table, "baseline"), condition
+
+
+@pytest.mark.parametrize("noise", ["token_mask", "neftune", "advstyle"])
+def test_every_input_noise_is_not_the_baseline_with_one_pass_a_step_or_two(ctx: FakeContext, noise: str):
+    table = run(ctx, methods=["lora", "sam"], noises=[noise])
+    assert table.conditions == ("baseline", f"lora+{noise}", f"sam+{noise}")
+    for condition in table.conditions[1:]:
+        assert columns(table, condition) != columns(table, "baseline"), condition
+
+
+def test_adversarial_style_moves_what_strings_differ_in_and_climbs_the_loss():
+    from agentkit_weight.inputs import AdversarialStyle
+    from agentkit_weight.tagging import Batch
+
+    states = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(0))
+    keep = torch.ones(6, 5, dtype=torch.bool)
+    keep[2, 3:] = False
+    nowhere = torch.empty(0, dtype=torch.long)
+    batch = Batch(states, keep, nowhere, nowhere, nowhere)
+    style = AdversarialStyle(p=1.0)
+
+    class Cached:
+        cached, device = True, "cpu"
+
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        return (x - x.mean(0)) / x.std(0, correction=0)
+
+    with style.active(units(1)[0], Cached()):
+        moved = style.on_batch(batch).inputs
+        first = [s.detach().clone() for s in style.sizes]
+        means = torch.stack([states[i, keep[i]].mean(0) for i in range(6)])
+        torch.testing.assert_close(first[0][0], means.std(0, correction=0))
+        for i in range(6):  # only mean and spread of a channel moved, and both did
+            before, after = states[i, keep[i]], moved[i, keep[i]].detach()
+            torch.testing.assert_close(scaled(after).abs(), scaled(before).abs(), rtol=1e-4, atol=1e-4)
+            assert (after.mean(0) != before.mean(0)).all()
+        for _ in range(100):
+            style.on_batch(batch).inputs.square().sum().backward()
+        assert all((now > was).all() for now, was in zip(style.sizes, first, strict=True))
+
+
+def test_adversarial_style_needs_a_model_that_can_be_run_from_the_trained_layers():
+    from agentkit_weight.errors import UnsupportedSiteError
+    from agentkit_weight.inputs import AdversarialStyle
+
+    class Whole:
+        cached, device, model = False, "cpu", torch.nn.Identity()
+
+    with (
+        pytest.raises(UnsupportedSiteError, match="Identity cannot be run from there; use neftune"),
+        AdversarialStyle(p=1.0).active(units(1)[0], Whole()),
+    ):
+        pass
 
 
 def test_zero_steps_of_zo_are_the_untouched_model_under_its_head(ctx: FakeContext):
