@@ -269,6 +269,7 @@ def token_scores(logits: Tensor, untouched: Tensor, tokens: Tensor, keep: Tensor
     right = (log_p.argmax(2) == tokens).to(nll)
     middle = torch.logaddexp(log_p, untouched) - math.log(2)
     js = 0.5 * sum(((p.exp() * (p - middle)).sum(2) for p in (log_p, untouched)), torch.zeros_like(nll))
+    js = js.masked_fill((log_p == untouched).all(2), 0)  # else a large vocabulary's rounding is left of it
     weight = keep.to(nll) / keep.sum(1, keepdim=True).clamp(min=1)
     return torch.stack([(s * weight).sum(1) for s in (nll, right, js / math.log(2))], 1)
 

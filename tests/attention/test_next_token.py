@@ -5,6 +5,7 @@ import torch
 from agentkit.errors import TargetError
 from agentkit_attention.perturb_heads import PerturbHeads, perturb_heads
 from agentkit_attention.pictures import rank_stability
+from agentkit_attention.questions import token_scores
 from tests.attention.conftest import BenchContext
 
 
@@ -70,6 +71,13 @@ def test_next_token_scores_equal_a_pass_per_head_written_by_hand(units, lctx):
         assert table.column("nll", name)[0] == pytest.approx(float(nll), abs=1e-5)
         assert table.column("js", name)[0] == pytest.approx(float(js), abs=1e-5)
     assert table.column("js", "baseline").tolist() == [0]
+
+
+def test_the_divergence_of_a_prediction_from_itself_is_exactly_zero_in_a_large_vocabulary():
+    logits = 8 * torch.randn(2, 5, 40_000, generator=torch.Generator().manual_seed(0))
+    tokens, keep = torch.zeros(2, 5, dtype=torch.long), torch.ones(2, 5, dtype=torch.bool)
+    scores = token_scores(logits, logits.log_softmax(-1), tokens, keep)
+    assert scores[:, 2].tolist() == [0, 0]
 
 
 def test_an_encoder_has_no_next_token(units, ctx):

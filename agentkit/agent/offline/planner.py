@@ -12,7 +12,7 @@ from agentkit.agent.offline.events import Action, Event, Finish
 from agentkit.agent.offline.policy import from_claims_to_report, next_action, open_claims
 from agentkit.agent.offline.replies import SIGNATURE
 from agentkit.agent.offline.request import LEAST_UNITS, Lookup, Reply, Request, understand
-from agentkit.agent.offline.strategy import Look, next_look, telling_metric
+from agentkit.agent.offline.strategy import Look, next_look, table_of, telling_metric
 from agentkit.agent.offline.wanted import explored_lines, wanted_claims
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def _with_metric(request: Request, looks: Sequence[Look]) -> tuple[Request, list
     metric = telling_metric(request, looks)
     if metric == request.claim.metric:
         return request, []
-    note = f"judged by {metric}, in which the first look showed effects far more clearly than in {request.claim.metric}"
+    first = request.claim.metric
+    measured = bool(table_of(looks[0], first))
+    why = f"in which the first look showed effects far more clearly than in {first}"
+    note = f"judged by {metric}, {why if measured else f'since {first} is not measured with these params'}"
     return replace(request, claim=replace(request.claim, metric=metric)), [note]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from agentkit.agent.offline.candidates import Effect, claims_of, effects_of
 from agentkit.agent.offline.cards import read_cards
+from agentkit.agent.offline.planner import _with_metric
 from agentkit.agent.offline.request import Request, understand
 from agentkit.agent.offline.strategy import Look, better_half, next_look, telling_metric, union
 from agentkit.agent.offline.wanted import wanted_claims
@@ -204,6 +205,17 @@ def test_a_scan_without_a_named_metric_goes_by_the_outcome_that_tells_the_heads_
     assert telling_metric(request, [Look({}, 4, answer_of(recall_at_1=sharp, margin=sharp))]) == "recall_at_1"
     named = request_of("Which heads of MiniLM does recall_at_1 depend on?", installed)
     assert telling_metric(named, [look]) == "recall_at_1"
+
+
+def test_the_metric_gone_by_is_said_with_the_reason(installed: Any) -> None:
+    request = request_of("Which heads of SmolLM2 does next-word prediction depend on?", installed)
+    names = ["L0.H0", "L0.H1"]
+    dull = {"conditions": names, "mean": [0.0, 0.1], "se": [0.1, 0.1]}
+    sharp = {"conditions": names, "mean": [-0.2, 0.0], "se": [0.01, 0.01]}
+    _, note = _with_metric(request, [Look({}, 4, answer_of(accuracy=sharp))])
+    assert note == ["judged by accuracy, since recall_at_1 is not measured with these params"]
+    _, note = _with_metric(request, [Look({}, 4, answer_of(recall_at_1=dull, accuracy=sharp))])
+    assert "far more clearly than in recall_at_1" in note[0]
 
 
 def test_pairs_are_claimed_each_in_its_own_direction_where_neither_is_better(installed: Any) -> None:
