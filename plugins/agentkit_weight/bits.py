@@ -31,10 +31,10 @@ Allocation = dict[str, int]
 
 
 def run(params: Bits, units: Sequence[Unit], ctx: Context) -> Measurements:
-    """Measurements of every allocation; the Pareto front through `ctx`."""
+    """Measurements of every allocation; each with its bits, and whether it is on the Pareto front, through `ctx`."""
     task = Task(params, ctx)
     table = Measurements.builder(units)
-    front: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     details: list[dict[str, Any]] = []
     with evaluation_mode(task.model):
         for done, unit in enumerate(units):
@@ -51,7 +51,7 @@ def run(params: Bits, units: Sequence[Unit], ctx: Context) -> Measurements:
                 measured.append(subject.loss_with(rounded) - clean)
                 table.add(unit, name, "predicted_rise", predicted[-1])
                 table.add(unit, name, "measured_rise", measured[-1])
-                front.append(
+                rows.append(
                     {
                         "unit": unit.index,
                         "allocation": name,
@@ -62,11 +62,14 @@ def run(params: Bits, units: Sequence[Unit], ctx: Context) -> Measurements:
                         "bits": allocation,
                     }
                 )
+            mine = [row for row in rows if row["unit"] == unit.index]
+            for row, on in zip(mine, on_front(mine), strict=True):
+                row["on_front"] = on
             table.add(unit, "order", "rank_correlation", rank_correlation(predicted, measured))
             details.append({"unit": unit.index, "traces": {n: t._asdict() for n, t in traces.items()}})
             ctx.progress(done + 1, len(units))
-    ctx.artifact("bits.json", {"rows": front, "traces": details})
-    ctx.artifact("pareto.png", _figure(front))
+    ctx.artifact("bits.json", {"rows": rows, "traces": details})
+    ctx.artifact("pareto.png", _figure(rows))
     return table.build()
 
 
@@ -166,27 +169,53 @@ def _calibration(subject: Subject, task: Task, params: Bits) -> Any:
     return [batch for _, batch in rows.batches(64)]
 
 
-def _figure(front: list[dict[str, Any]]) -> Any:
+def on_front(rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Which allocations no other one beats: none is as small and as good, and better in one of the two."""
+    at = [(row["size_ratio"], row["measured_rise"]) for row in rows]
+    return [not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in at) for a in at]
+
+
+def _figure(rows: list[dict[str, Any]]) -> Any:
+    """Left: size against rise, with the front. Right: what was predicted against what was measured. Means over units."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
+    names = list(dict.fromkeys(row["allocation"] for row in rows))
+    points = [_mean_row([row for row in rows if row["allocation"] == name]) for name in names]
+    front = sorted((p for p, on in zip(points, on_front(points), strict=True) if on), key=_size)
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    sizes, rises = figure.subplots(1, 2)
+    sizes.step(
+        [p["size_ratio"] for p in front], [p["measured_rise"] for p in front], where="post", color="0.6", zorder=0,
+        label="Pareto front (measured)",
+    )  # fmt: skip
     for kind, marker in (("uniform", "s"), ("mixed", "o")):
-        rows = [row for row in front if row["allocation"].startswith(kind)]
-        axes.scatter(
-            [r["size_ratio"] for r in rows],
-            [r["measured_rise"] for r in rows],
-            marker=marker,
-            label=f"{kind}, measured",
+        mine = [p for p in points if p["allocation"].startswith(kind)]
+        measured, predicted = ([p[f"{m}_rise"] for p in mine] for m in ("measured", "predicted"))
+        sizes.scatter([p["size_ratio"] for p in mine], measured, marker=marker, label=kind)
+        rises.scatter(predicted, measured, marker=marker, label=kind)
+    for p in points:
+        label = p["allocation"].rpartition(":")[2]
+        sizes.annotate(
+            label, (p["size_ratio"], p["measured_rise"]), (4, 4), textcoords="offset points", fontsize=7
         )
-        axes.scatter(
-            [r["size_ratio"] for r in rows],
-            [r["predicted_rise"] for r in rows],
-            marker="x",
-            label=f"{kind}, predicted",
-        )
-    axes.set_xlabel("size against 8 bits a weight")
-    axes.set_ylabel("rise of the loss")
-    axes.set_yscale("symlog", linthresh=1e-4)
-    axes.legend()
+    both = [p[m] for p in points for m in ("predicted_rise", "measured_rise")]
+    rises.plot([min(both), max(both)], [min(both), max(both)], color="0.6", zorder=0, label="equal")
+    for axes in (sizes, rises):
+        axes.set_ylabel("rise of the loss, measured")
+        axes.set_yscale("symlog", linthresh=1e-3)
+        axes.legend(fontsize=8)
+    rises.set_xscale("symlog", linthresh=1e-3)
+    sizes.set_xlabel("size against 8 bits a weight")
+    rises.set_xlabel("rise of the loss, predicted")
     return figure
+
+
+def _mean_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    means = {
+        m: float(np.mean([r[m] for r in rows])) for m in ("size_ratio", "predicted_rise", "measured_rise")
+    }
+    return {"allocation": rows[0]["allocation"], **means}
+
+
+def _size(row: Mapping[str, Any]) -> float:
+    return float(row["size_ratio"])

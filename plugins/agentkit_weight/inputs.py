@@ -122,7 +122,8 @@ class AdversarialStyle(InputNoise):
             self._adam = torch.optim.Adam(self.sizes, lr=self.RATE, maximize=True)
         draw = torch.randn((2, *mean.shape), generator=self.generator, device=x.device)
         by, to = (size * n for size, n in zip(self.sizes, draw, strict=True))
-        return (spread + to) * (x - mean) / spread + mean + by
+        styled: torch.Tensor = (spread + to) * (x - mean) / spread + mean + by
+        return styled
 
     def _climb(self) -> None:
         if self._moved is None:

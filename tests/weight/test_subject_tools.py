@@ -11,7 +11,7 @@ import torch
 
 from agentkit import Measurements, Tool
 from agentkit.errors import ParamError
-from agentkit_weight.bits import allocate, quantised, sensitivities
+from agentkit_weight.bits import allocate, on_front, quantised, sensitivities
 from agentkit_weight.bits_tool import bits
 from agentkit_weight.curvature_tool import curvature
 from agentkit_weight.errors import InfeasibleBudgetError, SiteNotHitError, UnsupportedSiteError
@@ -167,6 +167,14 @@ def test_the_pareto_table_shows_prediction_beside_measurement(ctx: FakeContext):
     assert rows["mixed@0.5"]["size_ratio"] <= 0.5
     assert rows["mixed@0.5"]["predicted_rise"] <= rows["uniform:4"]["predicted_rise"]
     assert {"predicted_rise", "measured_rise"} <= set(rows["uniform:2"])
+    assert rows["uniform:2"]["on_front"]  # nothing is smaller
+    assert [r["on_front"] for r in rows.values()] == on_front(list(rows.values()))
+
+
+def test_on_the_front_is_what_no_other_allocation_beats():
+    at = [(0.25, 3.0), (0.375, 1.0), (0.5, 1.0), (0.5, 0.5), (0.5, 0.5), (1.0, 0.6), (1.0, 0.1)]
+    rows = [{"size_ratio": size, "measured_rise": rise} for size, rise in at]
+    assert on_front(rows) == [True, True, False, True, True, False, True]
 
 
 def test_label_noise_replaces_the_share_it_says_and_keeps_the_rest(ctx: FakeContext):
