@@ -48,7 +48,6 @@ class Purify(Params):
     seconds_per_unit=3.0,
     any_device=True,
     splits_conditions=True,
-    any_device=True,
     controls=["chance"],
 )
 def noise_purify(params: Purify, units: Sequence[Unit], ctx: Context) -> agentkit.Measurements:
