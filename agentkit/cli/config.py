@@ -19,7 +19,7 @@ from agentkit.cli.output import emit, table
 from agentkit.errors import ConfigError, near_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from agentkit.study import Study
 
@@ -211,12 +211,3 @@ def _line_of(name: str, text: str) -> int:
     pattern = re.compile(rf"[\s\[.\"']*(?:[\w.-]*\.)?{last}[\"']?\s*[\]=.]")
     lines = enumerate(text.splitlines(), start=1)
     return next((number for number, line in lines if pattern.match(line)), 1)
-
-
-def faults() -> Mapping[str, str]:
-    """What is wrong with the files, for `doctor`: nothing, or the first fault."""
-    try:
-        from_files()
-    except ConfigError as error:
-        return {"options": str(error)}
-    return {}

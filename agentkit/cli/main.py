@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from agentkit import __version__
-from agentkit.cli import config, mcp, plugins, rows, talk
+from agentkit.cli import config, db, mcp, plugins, rows, talk
 from agentkit.errors import AgentkitError
 
 
@@ -44,6 +44,7 @@ app.add_typer(tools_app, name="tools")
 app.add_typer(mcp.app, name="mcp")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(config.app, name="config")
+app.add_typer(db.app, name="db")
 for _kind in rows.KINDS:
     app.add_typer(rows.group(_kind), name=_kind)
 
@@ -291,7 +292,7 @@ def workers(store: StoreArgument = DEFAULT_STORE, as_json: JsonFlag = False) -> 
 
 @app.command()
 def doctor(as_json: JsonFlag = False) -> None:
-    """Versions, plugins, and every plugin that could not be loaded, with the reason. Exit 1 if any failed."""
+    """Versions, devices, extras, options, the ledger, and why a plugin could not be loaded. Exit 1 on a fault."""
     from agentkit.cli.doctor import examine
 
     examine(as_json=as_json)

@@ -21,9 +21,9 @@ def show_workers(store: str, *, as_json: bool) -> None:
     """Print every driver that uses this store, and its workers; what this machine has when there is none."""
     folder = _artifacts(store)
     drivers = running_drivers(folder)
-    here = _here()
-    text = "\n\n".join(map(_text, drivers)) or _nobody(store, here)
-    emit({"store": store, "drivers": [_json(d) for d in drivers], "here": here}, text, as_json=as_json)
+    machine = here()
+    text = "\n\n".join(map(_text, drivers)) or _nobody(store, machine)
+    emit({"store": store, "drivers": [_json(d) for d in drivers], "here": machine}, text, as_json=as_json)
 
 
 def _artifacts(store: str) -> Path:
@@ -39,7 +39,7 @@ def _json(driver: DriverStatus) -> dict[str, Any]:
     return {**driver.model_dump(mode="json"), "age_s": round(driver.age_s, 3), "silent": driver.is_silent}
 
 
-def _here() -> dict[str, Any]:
+def here() -> dict[str, Any]:
     """What `--workers local` would have on this machine."""
     from agentkit.workers.gpus import visible_devices
 

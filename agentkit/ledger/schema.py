@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from agentkit.errors import LedgerError
 from agentkit.ledger import models, rules
+from agentkit.ledger.dberrors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +42,22 @@ def bring_up(connection: sa.Connection, *, readonly: bool) -> None:
         )
     elif readonly:
         raise LedgerError(
-            f"the store has the older schema {version!r}; open it once for writing to upgrade it"
+            f"the store has the older schema {version!r}; open it once for writing to upgrade it: agentkit db upgrade"
         )
     else:
         from agentkit.ledger.migrations.run import upgrade
 
         upgrade(connection)
+
+
+def version_of(url: sa.URL) -> str | None:
+    """The revision that a database holds, opened for looking only; None where it holds no ledger."""
+    engine = sa.create_engine(url)
+    try:
+        with translated(url.render_as_string(hide_password=True)), engine.connect() as connection:
+            return _version(connection)
+    finally:
+        engine.dispose()
 
 
 def _version(connection: sa.Connection) -> str | None:
