@@ -94,7 +94,12 @@ def run(
         str | None, typer.Option(help="supported or decided: exit 6 unless every verdict is.")
     ] = None,
     store: Annotated[str | None, typer.Option(help="Ledger path or URL; overrides the file.")] = None,
-    workers: Annotated[str | None, typer.Option(help="inline, local, local:2; overrides the file.")] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="inline, local:2, ray:HOST:PORT; more: local:2,gpus_per_job=1. Overrides the file."
+        ),
+    ] = None,
     report: Annotated[str | None, typer.Option(help="Folder for the report; overrides the file.")] = None,
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Take the campaign from a driver that holds it and hangs.")
@@ -148,7 +153,10 @@ def tools_run(
         str, typer.Option(help="Where it is recorded.", envvar="AGENTKIT_CAMPAIGN")
     ] = "default",
     workers: Annotated[
-        str, typer.Option(help="inline, local, local:2.", envvar="AGENTKIT_WORKERS")
+        str,
+        typer.Option(
+            help="inline, local:2, ray:HOST:PORT; more: local:2,gpus_per_job=1.", envvar="AGENTKIT_WORKERS"
+        ),
     ] = "local",
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is known, and compare.")] = False,
     as_json: JsonFlag = False,
@@ -240,7 +248,9 @@ def replay(
         str | None, typer.Option(help="A session (or the beginning of its id), instead of a hypothesis.")
     ] = None,
     units: Annotated[int, typer.Option(min=1, help="How many of the hypothesis's units.")] = 5,
-    workers: Annotated[str, typer.Option(help="inline, local, local:2.")] = "inline",
+    workers: Annotated[
+        str, typer.Option(help="inline, local:2, ray:HOST:PORT; more: local:2,gpus_per_job=1.")
+    ] = "inline",
     as_json: JsonFlag = False,
 ) -> None:
     """Measure units again, or replay a session without a key, and compare. Exit 1 (units) or 5 (session) if it differs."""
@@ -272,7 +282,10 @@ def calibrate(
         str | None, typer.Option(help="Keep the ledger here; a temporary one unless said.")
     ] = None,
     workers: Annotated[
-        str, typer.Option(help="inline, local, local:2.", envvar="AGENTKIT_WORKERS")
+        str,
+        typer.Option(
+            help="inline, local:2, ray:HOST:PORT; more: local:2,gpus_per_job=1.", envvar="AGENTKIT_WORKERS"
+        ),
     ] = "local",
     as_json: JsonFlag = False,
 ) -> None:

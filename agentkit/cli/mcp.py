@@ -24,7 +24,10 @@ def serve(
         typer.Option(help="The campaign that calls act on; made when absent.", envvar="AGENTKIT_CAMPAIGN"),
     ] = "default",
     workers: Annotated[
-        str, typer.Option(help="inline, local, local:2.", envvar="AGENTKIT_WORKERS")
+        str,
+        typer.Option(
+            help="inline, local:2, ray:HOST:PORT; more: local:2,gpus_per_job=1.", envvar="AGENTKIT_WORKERS"
+        ),
     ] = "local",
     tool: Annotated[
         list[str] | None,

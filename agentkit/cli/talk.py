@@ -25,7 +25,12 @@ Approve = Annotated[
         envvar="AGENTKIT_APPROVE",
     ),
 ]
-Workers = Annotated[str, typer.Option(help="inline, local, local:2.", envvar="AGENTKIT_WORKERS")]
+Workers = Annotated[
+    str,
+    typer.Option(
+        help="inline, local:2, ray:HOST:PORT; more: local:2,gpus_per_job=1.", envvar="AGENTKIT_WORKERS"
+    ),
+]
 Module = Annotated[
     list[str] | None,
     typer.Option(

@@ -143,7 +143,7 @@ class LocalExecutor:
         if needs.gpus > len(self._devices.names):
             raise UnsatisfiableError(
                 f"{job.tool} needs {needs.gpus:g} GPUs; {len(self._devices.names)} are visible here. "
-                "Lower resources.gpus, or use a machine that has them"
+                "Leave out gpus_per_job, or use a machine that has them"
             )
 
     def _dispatch(self) -> None:
