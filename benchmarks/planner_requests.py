@@ -27,14 +27,16 @@ from langchain_core.messages import HumanMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentkit.agent.graph import langchain_tools
-from agentkit.agent.offline.cards import ToolCard, read_cards
 from agentkit.agent.offline.model import OfflinePlanner
 from agentkit.agent.offline.replies import QUESTION
+from agentkit.agent.offline.schemas import read_cards
 from agentkit.agent.offline.text import read_tokens, search_words
 from agentkit.plugins import load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from agentkit.agent.offline.cards import ToolCard
 
 DATA = Path(__file__).parent.parent / "tests" / "data"
 FILES = {

@@ -16,6 +16,8 @@ CURRENCIES = ("usd", "tokens", "runs", "seconds", "gpu_seconds")
 WARN_AT = 0.8
 SESSION, CAMPAIGN = "", ":campaign"
 """Scopes of a cap that are no tool's name; any other scope is a tool."""
+Spending = dict[str, dict[str, float]]
+"""Amounts by tool, then by currency."""
 _KEYS = {SESSION: "", CAMPAIGN: "campaign."}
 _BY = {SESSION: "", CAMPAIGN: " by the campaign"}
 
@@ -184,3 +186,15 @@ class Reservation:
         if self._open:
             self._open = False
             self.account.settle(self, actual, ref)
+
+
+def spent_since(
+    before: Mapping[str, Mapping[str, float]], now: Mapping[str, Mapping[str, float]]
+) -> Spending:
+    """What was spent between two sums by tool and currency; what did not rise is left out."""
+    found: Spending = {}
+    for tool, amounts in now.items():
+        rise = {c: a - before.get(tool, {}).get(c, 0.0) for c, a in amounts.items()}
+        if any(rise.values()):
+            found[tool] = {c: a for c, a in rise.items() if a}
+    return found

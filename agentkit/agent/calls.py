@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from agentkit.errors import ParamError, near_names, unknown
 from agentkit.study import Exploration
 from agentkit.types import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CANCELLED = "cancelled by the user"
 """What a planner is told of a call that the user ended."""
@@ -92,3 +96,30 @@ CALLS: dict[str, type[Frozen]] = {
     "report": ReportCall,
 }
 """Planner-facing names and their argument models; a plugin tool's own name is short for `explore`."""
+
+
+def as_explore(tool: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `explore` for a call of a tool by its own name."""
+    params = {k: v for k, v in args.items() if k != "units"}
+    return {"tool": tool, "params": params, **({"units": args["units"]} if "units" in args else {})}
+
+
+def parse(name: str, args: Mapping[str, Any]) -> Any:
+    """The checked arguments of a call.
+
+    Raises:
+        ParamError: an unknown call or field, with near names; a value that is not allowed.
+    """
+    if name not in CALLS:
+        raise ParamError(unknown("call", name, CALLS))
+    model = CALLS[name]
+    try:
+        return model.model_validate(dict(args))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(p) for p in fault["loc"]) or name
+        if fault["type"] == "extra_forbidden":
+            raise ParamError(
+                f"{name}: unknown field {place!r}. {near_names(place, model.model_fields)}"
+            ) from None
+        raise ParamError(f"{name}: {place}: {fault['msg'].removeprefix('Value error, ')}") from None

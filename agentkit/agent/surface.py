@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.agent import calls
 from agentkit.agent.names import check_wire_names, to_wire
-from agentkit.agent.offline.cards import read_cards
 from agentkit.agent.offline.ranking import best_of
+from agentkit.agent.offline.schemas import read_cards
 
 if TYPE_CHECKING:
     from agentkit.agent.offline.cards import ToolCard

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from agentkit.agent import calls
 from agentkit.agent.answers import (
@@ -26,7 +25,7 @@ from agentkit.agent.answers import (
     plan_answer,
     status_answer,
 )
-from agentkit.agent.budget import CAMPAIGN, SESSION
+from agentkit.agent.budget import CAMPAIGN, SESSION, spent_since
 from agentkit.agent.replay import compare, measure
 from agentkit.agent.surface import tools_answer
 from agentkit.errors import (
@@ -35,7 +34,6 @@ from agentkit.errors import (
     SpecError,
     StoppedError,
     ToolError,
-    near_names,
     unknown,
 )
 from agentkit.ledger import Spec
@@ -56,7 +54,6 @@ if TYPE_CHECKING:
     from agentkit.types import Frozen
 
 Answer = dict[str, Any]
-Spending = dict[str, dict[str, float]]
 PROBE_UNITS = 2
 """Units explored before a claim about conditions that nobody has explored yet: they name the conditions."""
 
@@ -147,8 +144,8 @@ class Toolbox:
         what `register` with `dry_run` answers, where its conditions were explored before.
         """
         if name in self.plugins.tools:
-            name, args = "explore", _as_explore(name, args)
-        request = _parse(name, args)
+            name, args = "explore", calls.as_explore(name, args)
+        request = calls.parse(name, args)
         if name == "run_batch":
             spec = self._hypothesis(request.hypothesis).spec
             return {"tool": spec.tool, "units": request.units, **self._seconds(spec.tool, request.units)}
@@ -180,8 +177,8 @@ class Toolbox:
             AgentkitError: what was refused and why; nothing is recorded as done.
         """
         if name in self.plugins.tools:
-            name, args = "explore", _as_explore(name, args)
-        request = _parse(name, args)
+            name, args = "explore", calls.as_explore(name, args)
+        request = calls.parse(name, args)
         key = f"{self.session}/{call_id}"
         with self._lock:
             if self._stopped:
@@ -195,12 +192,17 @@ class Toolbox:
             try:
                 answer: Answer = getattr(self, f"_{name}")(request, key)
             except BaseException as error:
-                if spent := self._spent_since(before):
+                if spent := spent_since(before, self.account.by_tool()):
                     self._record(
                         "call_failed", {"call_id": key, "error": type(error).__name__, "spent": spent}
                     )
                 raise
-            content = {"call_id": key, "name": name, "answer": answer, "spent": self._spent_since(before)}
+            content = {
+                "call_id": key,
+                "name": name,
+                "answer": answer,
+                "spent": spent_since(before, self.account.by_tool()),
+            }
             self._record("call_answered", content)
             self._answered[key] = content
             return answer
@@ -235,15 +237,6 @@ class Toolbox:
         }
         self._record("call_started", began)
         self._started[key] = began
-
-    def _spent_since(self, before: Spending) -> Spending:
-        """What this very call has spent, by tool and currency: calls of a toolbox are done one at a time."""
-        found: Spending = {}
-        for tool, amounts in self.account.by_tool().items():
-            rise = {c: a - before.get(tool, {}).get(c, 0.0) for c, a in amounts.items()}
-            if any(rise.values()):
-                found[tool] = {c: a for c, a in rise.items() if a}
-        return found
 
     def _carry_spending(self) -> None:
         """Count what calls of this session, and of the whole campaign where it is capped, have spent before."""
@@ -475,24 +468,3 @@ def _pilot(explored: Run, spec: Spec) -> NDArray[np.float64] | None:
     differences = table.differences(spec.metric, spec.contrast)
     differences = differences[np.isfinite(differences)]
     return differences if len(differences) >= PROBE_UNITS else None
-
-
-def _as_explore(tool: str, args: Mapping[str, Any]) -> Answer:
-    params = {k: v for k, v in args.items() if k != "units"}
-    return {"tool": tool, "params": params, **({"units": args["units"]} if "units" in args else {})}
-
-
-def _parse(name: str, args: Mapping[str, Any]) -> Any:
-    if name not in calls.CALLS:
-        raise ParamError(unknown("call", name, calls.CALLS))
-    model = calls.CALLS[name]
-    try:
-        return model.model_validate(dict(args))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(p) for p in fault["loc"]) or name
-        if fault["type"] == "extra_forbidden":
-            raise ParamError(
-                f"{name}: unknown field {place!r}. {near_names(place, model.model_fields)}"
-            ) from None
-        raise ParamError(f"{name}: {place}: {fault['msg'].removeprefix('Value error, ')}") from None

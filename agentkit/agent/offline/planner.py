@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.offline import replies
-from agentkit.agent.offline.cards import read_cards
 from agentkit.agent.offline.conversation import current_goal, events_of
 from agentkit.agent.offline.events import Action, Event, Finish
 from agentkit.agent.offline.policy import from_claims_to_report, next_action, open_claims
 from agentkit.agent.offline.replies import SIGNATURE
 from agentkit.agent.offline.request import LEAST_UNITS, Lookup, Reply, Request, understand
+from agentkit.agent.offline.schemas import read_cards
 from agentkit.agent.offline.strategy import Look, next_look, table_of, telling_metric
 from agentkit.agent.offline.wanted import explored_lines, wanted_claims
 

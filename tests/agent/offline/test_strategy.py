@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from agentkit.agent.offline.candidates import Effect, claims_of, effects_of
-from agentkit.agent.offline.cards import read_cards
 from agentkit.agent.offline.planner import _with_metric
 from agentkit.agent.offline.request import Request, understand
+from agentkit.agent.offline.schemas import read_cards
 from agentkit.agent.offline.strategy import Look, better_half, next_look, telling_metric, union
 from agentkit.agent.offline.wanted import wanted_claims
 from tests.agent.offline.worlds import World
