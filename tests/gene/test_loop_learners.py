@@ -191,6 +191,8 @@ def test_a_sibling_screen_of_the_same_study_never_reaches_the_transfer_fit() -> 
     np.testing.assert_array_equal(alone, transfer_prior(library, knowledge, [sibling, other, nameless]))
     with pytest.raises(ParamError, match="no screen of another study"):
         transfer_prior(library, knowledge, [sibling, nameless])
+    with pytest.raises(ParamError, match="names no study"):
+        transfer_prior(nameless.library, knowledge, [other])
     picker = make_picker("xprior+ens", library, knowledge, [sibling, other])
     loop = ClosedLoop(toy_screen(), picker, 2, 20, UNIT)
     for _ in range(2):

@@ -220,6 +220,13 @@ def test_symbols_are_found_by_old_names_and_identifiers() -> None:
     assert set(k.other_names["ALIAS0"]) == {"OLD1"} and k.full_names[1] == "cytokine factor 1"
 
 
+def test_two_symbols_of_one_gene_both_stay_share_features_and_are_listed() -> None:
+    k = build_knowledge(Library("l", ("GENE001", "GENE002", "OLD1")), toy_sources(5))
+    assert k.genes == ("GENE001", "GENE002", "OLD1")
+    np.testing.assert_allclose(k.x[0], k.x[2], atol=1e-12)
+    assert [n for n in k.notes if "GENE001 and OLD1 are symbols of one approved gene" in n]
+
+
 def test_low_coverage_and_symbols_of_another_species_are_refused_with_a_hint() -> None:
     yeast = Library("yeast", tuple(f"YAL{i:03d}C" for i in range(50)))
     with pytest.raises(BadFeatureError, match=r"only 0%.*expr 0%.*organism"):

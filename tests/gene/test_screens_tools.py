@@ -81,6 +81,9 @@ def test_a_comparison_leaves_tables_pictures_and_a_page_a_round() -> None:
         )
     page = bench.files["report.txt"].read_text()
     assert page.count("## Round 1:") == 2
+    row = next(line.split() for line in page.splitlines() if line.startswith("trees!permuted"))
+    assert row[-2] == f"{table.column('hit_ratio', 'trees!permuted').mean():.3f}"
+    assert row[-1] == f"({table.column('hit_ratio_nonessential', 'trees!permuted').mean():.3f})"
     assert "Task: find the genes whose knock-out" in page
     assert bench.ticks[-1] == (3, 3)
 

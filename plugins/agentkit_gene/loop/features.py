@@ -185,6 +185,10 @@ class Symbols:
         """Rows of a symbol; none when the library has no such gene."""
         return self.rows.get(self.canon(name), [])
 
+    def twins(self) -> list[list[int]]:
+        """Rows that are symbols of one approved gene, gene by gene."""
+        return [rows for rows in self.rows.values() if len(rows) > 1]
+
 
 def build_knowledge(
     library: Library, sources: Sequence[Source], *, allow_low_coverage: bool = False
@@ -221,6 +225,10 @@ def build_knowledge(
     degree = np.asarray(adjacency.sum(axis=1)).ravel()
     counts = {b: np.asarray(m.sum(axis=1)).ravel() for b, m, *_ in parts if b in SET_WIDTHS}
     made.add_scalars(degree, counts, papers, expressed)
+    made.notes += [
+        f"{' and '.join(genes[r] for r in rows)} are symbols of one approved gene; both stay and share features"
+        for rows in symbols.twins()
+    ]
     knowledge = Knowledge(
         genes,
         made.matrix(),

@@ -32,12 +32,13 @@ CHANCE = "random"
 
 @dataclass(frozen=True)
 class Replayed:
-    """One finished loop of one unit and condition, with the screen that judges it."""
+    """One finished loop of one unit and condition, with the screen that judges it and notes about its features."""
 
     unit: Unit
     condition: str
     loop: ClosedLoop
     screen: Screen
+    notes: tuple[str, ...] = ()
 
     @property
     def judgement(self) -> Judgement:
@@ -79,11 +80,12 @@ def _replay(
     pickers = _pickers(names, library, knowledge, params, units[0], ctx)
     batch = library.auto_batch() if params.batch is None else params.batch
     other_names = knowledge.other_names if knowledge is not None else None
+    notes = knowledge.notes if knowledge is not None else ()
     done = [
         Replayed(unit, name, ClosedLoop(
             screen.permuted(unit) if split_name(name)[1] else screen, pickers[split_name(name)[0]], params.rounds, batch, unit,
             feedback=feedback, other_names=other_names,
-        ), screen)
+        ), screen, notes)
         for name in names
         for unit, screen in zip(units, screens, strict=True)
     ]  # fmt: skip
@@ -147,7 +149,7 @@ def _store(ctx: Context, done: Sequence[Replayed], names: Sequence[str]) -> None
     ctx.artifact("summary.csv", _summary(curves, known))
     ctx.artifact("curves.png", figures.curves(curves))
     ctx.artifact("bars.png", figures.bars(curves, known))
-    ctx.artifact("report.txt", _report(done, names))
+    ctx.artifact("report.txt", _table(curves, known) + "\n" + _report(done, names))
 
 
 def _pick_rows(done: Replayed) -> list[dict[str, Any]]:
@@ -178,6 +180,25 @@ def _summary(curves: dict[str, Any], known: dict[str, Any]) -> list[dict[str, An
     return rows
 
 
+def _table(curves: dict[str, Any], known: dict[str, Any]) -> str:
+    """Mean share of hits found, picker by picker and round by round; in brackets without core-essential genes."""
+    width = max(len(_shown(name)) for name in curves)
+    rounds = next(iter(curves.values())).shape[1]
+    cell = 15 if known else 7
+    lines = ["Share of all hits found by round" + (" (non-essential)" if known else "") + ", mean over units", ""]
+    lines.append(" " * width + "".join(f"{r + 1:>{cell}}" for r in range(rounds)))
+    for name, values in curves.items():
+        means = [f"{v:.3f}" for v in values.mean(axis=0)]
+        if name in known:
+            means = [f"{m} ({v:.3f})" for m, v in zip(means, known[name].mean(axis=0), strict=True)]
+        lines.append(f"{_shown(name):{width}}" + "".join(f"{m:>{cell}}" for m in means))
+    return "\n".join([*lines, ""])
+
+
+def _shown(name: str) -> str:
+    return CHANCE if name == BASELINE else name
+
+
 def _sd(values: Any) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
@@ -185,7 +206,7 @@ def _sd(values: Any) -> float:
 def _report(done: Sequence[Replayed], names: Sequence[str]) -> str:
     """Pages of the first unit: every round of every picker but the baseline."""
     first = min(d.unit.index for d in done)
-    pages = []
+    pages = [f"- {note}" for note in next(d.notes for d in done if d.unit.index == first)]
     for name in names[1:]:
         replayed = next(d for d in done if (d.unit.index, d.condition) == (first, name))
         library, hits = replayed.screen.library, replayed.screen.true_hits()
