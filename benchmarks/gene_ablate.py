@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agentkit_gene.loop.features import Knowledge
     from agentkit_gene.loop.screen import Screen, View
 
-COMPONENTS = ("trees", "linear", "gp", "spread", "sets", "prior")
+COMPONENTS = ("trees", "gp", "sets", "prior")
 
 
 class Without(EnsemblePicker):

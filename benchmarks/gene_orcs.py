@@ -26,7 +26,17 @@ EACH = {"virus": 2, "chemical": 3, "protein": 3, "other": 2, "growth": 1, "fitne
 """Screens of each kind in a half: fitness screens fill the database, and one is enough."""
 SHARED_AUTHORS = ("Schmidt", "Carnevale", "Scharenberg", "Steinhart", "Zhuang", "Horlbeck", "Sanchez")
 FEWEST_GENES, FEWEST_HITS, MOST_HITS = 17_000, 100, 1_600
-EFFECTS = ("log2", "fold change", "z-score", "castle effect", "beta score", "crispr score", "gamma", "rho", "ceres")
+EFFECTS = (
+    "log2",
+    "fold change",
+    "z-score",
+    "castle effect",
+    "beta score",
+    "crispr score",
+    "gamma",
+    "rho",
+    "ceres",
+)
 EFFECTS += ("t-score", "ranks score", "zlfc", "bayes factor")  # fmt: skip
 CHANCES = ("p-value", "fdr", "rsa", "mageck", "castle score")
 ONE_SIDED = 0.9

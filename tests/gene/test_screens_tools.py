@@ -116,7 +116,7 @@ def test_the_sentence_holds_every_field_of_the_evidence() -> None:
     said = sentence(pick, 96, "prior+ens")
     assert said == (
         "G7 is pick 2 of 96 by prior+ens (score 3.500); it ranks top 0.4 % by trees, bottom 20.0 % by prior; gene sets that "
-        "spoke for it: set A; tested hits like it: G1; a proposer named it."
+        "spoke for it: set A; tested hits or near hits like it: G1; a proposer named it."
     )
 
 

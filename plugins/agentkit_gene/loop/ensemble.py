@@ -1,11 +1,12 @@
 """`prior`, `trees`, `prior+trees` and the default `prior+ens`: the text prior first, then what the results teach.
 
-The learners of the ensemble count the same; the prior counts half once results speak. What was tried and which screens
-were looked at: docs/benchmarks.md.
+The learners of the ensemble count the same; the prior counts half once results speak. Where each constant comes from and
+which screens were looked at: docs/gene_screens.md.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 PRIOR_WEIGHT = 0.5
 TRANSFER_WEIGHT = 0.5
 PROPOSAL_WEIGHT = 0.5
-EXPLORE = 0.5
-"""Half of the first batch looks beyond the task's words. A quarter found more in small libraries and non-essential hits
-of IL2, less of IFNG; both were looked at, with 3 units."""
 FEWEST_HITS = 2
 """With fewer hits known there is nothing to learn from, and the prior goes on."""
 
@@ -82,14 +80,17 @@ class PriorPicker:
 
 
 class EnsemblePicker(PriorPicker):
-    """Prior and a share of likely genes in round 1; later the summed ranks of five learners and half the prior's.
+    """The prior in round 1; later the summed ranks of three learners and half the prior's.
+
+    It learns from hits and near hits (`learners.near_hits`): with the few hits of a first batch alone there would be
+    nothing to learn from.
 
     Args:
         knowledge: features, sets and graph of the library.
         transfer: (genes,) a prior from other studies, for `xprior+ens`.
     """
 
-    version = "2"
+    version = "3"
 
     def __init__(self, knowledge: Knowledge, transfer: Floats | None = None) -> None:
         super().__init__(knowledge)
@@ -104,46 +105,22 @@ class EnsemblePicker(PriorPicker):
 
     def propose(self, views: Sequence[View]) -> list[Ranking]:
         """Each view on its own; only the prior is shared."""
-        return [self._one(view) for view in views]
+        return [self._one(replace(view, labels=learners.near_hits(view))) for view in views]
 
     def _one(self, view: View) -> Ranking:
-        if not blind(view):
-            return self._taught(view)
-        return self._first(view) if len(view.tested) else self._opening(view)
-
-    def _opening(self, view: View) -> Ranking:
-        """The first batch: half the prior's top, the rest drawn among the better half of the general prior.
-
-        The task's words know one kind of hit; the draw finds others, and genes of no kind to tell them from.
-        """
-        prior = self.prior(view)
-        top = np.argsort(-prior, kind="stable")[: view.batch - int(EXPLORE * view.batch)]
-        elsewhere = np.ones(len(prior))
-        elsewhere[top] = 0.0
-        likely = elsewhere * (rank(self.text_prior(view).general) >= 0.5)
-        parts: Parts = [
-            ("prior", 1.0, prior),
-            ("top", 4.0, 1 - elsewhere),
-            ("likely", 2.0, likely),
-            ("drawn", 1.0, elsewhere * rank(view.uniforms("opening"))),
-        ]
-        return Ranking.of(parts, reasons=self._first(view).reasons)
+        if blind(view):
+            return self._first(view)
+        return Ranking.of(self.parts(view), reasons=Evidence(self.knowledge, view))
 
     def parts(self, view: View) -> Parts:
-        """(name, weight, ranks) of each component."""
+        """(name, weight, ranks) of each component; the view's labels are what is learnt."""
         k, y = self.knowledge, view.labels.astype(np.float64)
         some = learners.at_most(view, learners.GP_MOST)
-        signed = learners.by_sign(y, view.scores, view.library.direction)
-        width = learners.GP_NARROW * learners.kernel_width(k.x, view.tested)
-        forest = learners.extra_trees(
-            k.x, view.tested, view.labels, view.rng("trees"), background=learners.background(view)
-        )
+        forest = learners.extra_trees(k.x, view.tested, view.labels, view.rng("trees"))
         weights = learners.set_weights(k, view.tested, y)
         parts: Parts = [
             ("trees", 1.0, rank(forest)),
-            ("linear", 1.0, rank(learners.linear(k.x, view.tested, view.labels))),
-            ("gp", 1.0, rank(learners.gp_mean(k.x, view.tested[some], signed[some], width).max(axis=1))),
-            ("spread", 1.0, rank(learners.spread(k.propagator, view.tested, y))),
+            ("gp", 1.0, rank(learners.gp_mean(k.x, view.tested[some], y[some]))),
             ("sets", 1.0, rank(learners.set_scores(k, weights))),
             ("prior", PRIOR_WEIGHT, self.prior(view)),
         ]
@@ -151,12 +128,9 @@ class EnsemblePicker(PriorPicker):
             parts.append(("transfer", TRANSFER_WEIGHT, rank(self.transfer)))
         return parts
 
-    def _taught(self, view: View) -> Ranking:
-        return Ranking.of(self.parts(view), reasons=Evidence(self.knowledge, view))
-
 
 class Evidence:
-    """What spoke for a gene: its sets by their weight, tested hits by their closeness in the Gaussian process."""
+    """What spoke for a gene: its sets by their weight, tested (near) hits by their closeness in the Gaussian process."""
 
     def __init__(self, knowledge: Knowledge, view: View) -> None:
         self.knowledge, self.view = knowledge, view
@@ -169,10 +143,10 @@ class Evidence:
     @cached_property
     def width(self) -> float:
         """Of the process's kernel."""
-        return learners.GP_NARROW * learners.kernel_width(self.knowledge.x, self.view.tested)
+        return learners.kernel_width(self.knowledge.x, self.view.tested)
 
     def __call__(self, row: int) -> Reasons:
-        """The three sets and three tested hits that add most to one gene."""
+        """The three sets and three tested (near) hits that add most to one gene."""
         k, hits = self.knowledge, self.view.tested[self.view.labels]
         mine = k.membership[row].indices
         near = np.exp(-self.width * learners.squared_distances(k.x, np.array([row]), hits)[0])

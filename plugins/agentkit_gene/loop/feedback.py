@@ -59,7 +59,7 @@ class Feedback:
         strength = strength_of(scores, direction)
         if self.threshold is not None:
             return strength >= self.threshold
-        return _top(strength, self.share)
+        return strongest(strength, self.share)
 
 
 def strength_of(scores: NDArray[np.float64], direction: Direction) -> NDArray[np.float64]:
@@ -69,8 +69,8 @@ def strength_of(scores: NDArray[np.float64], direction: Direction) -> NDArray[np
     return scores if direction == "high" else -scores
 
 
-def _top(strength: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
-    """The ceil(share * n) strongest; ties at the border all count, but never everything."""
+def strongest(strength: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
+    """(tested,) the ceil(share * n) strongest; ties at the border all count, but never everything."""
     count = int(np.ceil(share * len(strength)))
     border = np.sort(strength)[-count]
     return np.asarray((strength >= border) & (strength > strength.min()))

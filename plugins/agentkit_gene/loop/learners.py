@@ -1,11 +1,9 @@
-"""What tested genes say about the others: five scores from features, graph and sets.
+"""What tested genes say about the others: three scores from features and sets; and seeds spread over the graph.
 
-y is 1 for a hit and 0 else, b its mean over the tested genes.
-    trees    P(hit) of 120 extra-trees, at least 3 genes a leaf, 15 % of the columns a split
-    linear   balanced logistic regression
+y is 1 for a hit or a near hit and 0 else, b its mean over the tested genes.
+    trees    P(y) of 120 extra-trees, at least 3 genes a leaf, 15 % of the columns a split
     gp       b + K(g,o) (K(o,o) + 0.3 I)^-1 (y - b), K a Gaussian of the features' distance
-    spread   f <- v/2 + P f/2, six times from f = v; v = y - b/2 on tested genes; less v/2 on them
-    sets     w(s) = sum over tested members of (y - b) / (members + 4); summed over a gene's sets
+    sets     w(s) = sum over tested members of (y - b) / (members + 4), squared with its sign; summed over a gene's sets
 """
 
 from __future__ import annotations
@@ -15,33 +13,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentkit.errors import MissingExtraError
+from agentkit_gene.loop.feedback import strength_of, strongest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
     from agentkit_gene.loop.features import Knowledge
-    from agentkit_gene.loop.screen import Direction, View
+    from agentkit_gene.loop.screen import View
 
     Floats = NDArray[np.float64]
 
 SLICE = 4096
 """Genes a kernel block: 4096 x 640 float64 is 21 MB."""
-BACKGROUND = 1000
-BACKGROUND_WEIGHT = 0.2
-"""Hits are few, so an untested gene is most likely none; but nobody looked, so it counts a fifth."""
-LINEAR_PENALTY = 0.1
 CACHED_GENES = 512
 GP_NOISE = 0.3
 GP_MOST = 2000
 """Above this many tested genes the process takes all hits and a random sample of the rest."""
-GP_NARROW = 2.0
-"""The ensemble's process is local (its kernel half as wide in squared distance): the linear part is global already."""
 WIDTH_GENES = 100
 SPREAD_STEPS = 6
 RESTART = 0.5
 SET_SHRINKAGE = 4.0
 SET_OFFSET = 5.0
+LOWEST_RATE = 0.01
+NEAR_SHARE = 0.10
+"""A screen's threshold for hits is a convention, and a first batch holds few: genes just below it teach too. The share is
+that of score feedback."""
 
 
 def extra_trees(
@@ -52,20 +49,17 @@ def extra_trees(
     *,
     trees: int = 120,
     columns: float = 0.15,
-    background: NDArray[np.int64] | None = None,
 ) -> Floats:
-    """(genes,) probability of a hit, hits and the rest counting the same in sum; labels must hold both kinds.
-
-    `background` genes are untested and count `BACKGROUND_WEIGHT` of a tested gene without a hit each.
-    """
-    extra = np.zeros(0, dtype=np.int64) if background is None else background
-    y = np.concatenate([labels, np.zeros(len(extra), dtype=bool)])
-    weights = np.concatenate([np.ones(len(rows)), np.full(len(extra), BACKGROUND_WEIGHT)])
-    weights[y] = weights[~y].sum() / y.sum()
+    """(genes,) probability of a hit, hits and the rest counting the same in sum; labels must hold both kinds."""
     forest = sklearn_ensemble().ExtraTreesClassifier(
-        trees, min_samples_leaf=3, max_features=columns, random_state=int(rng.integers(2**31)), n_jobs=1
+        trees,
+        min_samples_leaf=3,
+        max_features=columns,
+        class_weight="balanced",
+        random_state=int(rng.integers(2**31)),
+        n_jobs=1,
     )
-    forest.fit(x[np.concatenate([rows, extra])], y, sample_weight=weights)
+    forest.fit(x[rows], labels)
     return _hit_share(forest, x)
 
 
@@ -83,18 +77,11 @@ def _hit_share(forest: Any, x: NDArray[np.float32]) -> Floats:
     return total / len(forest.estimators_)
 
 
-def linear(x: NDArray[np.float32], rows: NDArray[np.int64], labels: NDArray[np.bool_]) -> Floats:
-    """(genes,) log odds of a balanced logistic regression; labels must hold both kinds."""
-    model = sklearn_linear().LogisticRegression(C=LINEAR_PENALTY, class_weight="balanced", max_iter=1000)
-    model.fit(x[rows], labels)
-    return np.asarray(model.decision_function(x), dtype=np.float64)
-
-
-def background(view: View) -> NDArray[np.int64]:
-    """Untested rows drawn for the forest: at most `BACKGROUND`, and at most half of what is left."""
-    free = np.flatnonzero(view.untested)
-    order = np.argsort(view.uniforms("background")[free], kind="stable")
-    return np.asarray(np.sort(free[order[: min(BACKGROUND, len(free) // 2)]]))
+def near_hits(view: View) -> NDArray[np.bool_]:
+    """(tested,) hits, and the strongest tenth of what was tested."""
+    if not len(view.tested):
+        return view.labels
+    return view.labels | strongest(strength_of(view.scores, view.library.direction), NEAR_SHARE)
 
 
 def at_most(view: View, count: int) -> NDArray[np.int64]:
@@ -104,14 +91,6 @@ def at_most(view: View, count: int) -> NDArray[np.int64]:
         return everyone
     first = np.where(view.labels, -1.0, view.uniforms("sample")[view.tested])
     return np.sort(np.argsort(first, kind="stable")[:count])
-
-
-def sklearn_linear() -> Any:
-    """`sklearn.linear_model`, or the pip line."""
-    sklearn_ensemble()
-    from sklearn import linear_model
-
-    return linear_model
 
 
 def sklearn_ensemble() -> Any:
@@ -139,50 +118,16 @@ def kernel_width(x: NDArray[np.float32], tested: NDArray[np.int64]) -> float:
     return 1 / middle if middle > 0 else 1.0
 
 
-def gp_mean(
-    x: NDArray[np.float32], tested: NDArray[np.int64], y: Floats, gamma: float | None = None
-) -> Floats:
-    """Posterior mean of a Gaussian process with a constant mean.
-
-    Args:
-        x: features.
-        tested: rows with labels.
-        y: (tested,) or (tested, columns): each column is a process of its own.
-        gamma: of K = exp(-gamma |x - x'|^2); `kernel_width` unless said.
-
-    Returns:
-        (genes,) or (genes, columns).
-    """
-    gamma = kernel_width(x, tested) if gamma is None else gamma
+def gp_mean(x: NDArray[np.float32], tested: NDArray[np.int64], y: Floats) -> Floats:
+    """(genes,) posterior mean of a Gaussian process with a constant mean; K = exp(-gamma |x - x'|^2)."""
+    gamma = kernel_width(x, tested)
     inner = np.exp(-gamma * squared_distances(x, tested, tested))
-    weights = np.linalg.solve(inner + GP_NOISE * np.eye(len(tested)), y - y.mean(axis=0))
-    out = np.empty((len(x), *y.shape[1:]))
+    weights = np.linalg.solve(inner + GP_NOISE * np.eye(len(tested)), y - y.mean())
+    out = np.empty(len(x))
     for start in range(0, len(x), SLICE):
         rows = np.arange(start, min(start + SLICE, len(x)))
         out[rows] = np.exp(-gamma * squared_distances(x, rows, tested)) @ weights
-    return np.asarray(out + y.mean(axis=0))
-
-
-def by_sign(y: Floats, scores: Floats, direction: Direction) -> Floats:
-    """(tested, 1 or 2) labels, those of high and of low scores apart where both count as hits.
-
-    Genes that push a reporter up and genes that push it down sit in different pathways: one process for both would
-    blur them.
-    """
-    if direction != "abs":
-        return y[:, None]
-    above = scores > np.median(scores)
-    return np.stack([y * above, y * ~above], axis=1)
-
-
-def spread(propagator: sparse.csr_matrix, tested: NDArray[np.int64], y: Floats) -> Floats:
-    """(genes,) labels spread over the graph, less what they put on themselves.
-
-    A gene without a hit counts half: a screen misses true hits (weak guides), so a miss says less than a hit.
-    """
-    v = np.zeros(propagator.shape[0])
-    v[tested] = y - y.mean() / 2
-    return np.asarray(spread_over(propagator, v) - RESTART * v)
+    return np.asarray(out + y.mean())
 
 
 def spread_over(propagator: sparse.csr_matrix, v: Floats) -> Floats:
@@ -194,10 +139,11 @@ def spread_over(propagator: sparse.csr_matrix, v: Floats) -> Floats:
 
 
 def set_weights(knowledge: Knowledge, tested: NDArray[np.int64], y: Floats) -> Floats:
-    """(sets,) mean of y - b over tested members, shrunk by four members without news."""
+    """(sets,) mean of y - b over tested members, shrunk by four members without news; squared, the sign kept."""
     v, mask = np.zeros(len(knowledge.genes)), np.zeros(len(knowledge.genes))
-    v[tested], mask[tested] = y - y.mean(), 1.0
-    return np.asarray((knowledge.transposed @ v) / (knowledge.transposed @ mask + SET_SHRINKAGE))
+    v[tested], mask[tested] = y - max(y.mean(), LOWEST_RATE), 1.0
+    means = (knowledge.transposed @ v) / (knowledge.transposed @ mask + SET_SHRINKAGE)
+    return np.asarray(np.sign(means) * means**2)
 
 
 def set_scores(knowledge: Knowledge, weights: Floats) -> Floats:

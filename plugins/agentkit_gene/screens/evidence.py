@@ -9,9 +9,6 @@ if TYPE_CHECKING:
 
     from agentkit_gene.loop.closed_loop import Batch, Pick
 
-OPENING = ("top", "likely", "drawn")
-"""Parts of a first batch that are no ranks: whether a gene is among the prior's best, and else a draw among likely ones."""
-
 
 def pick_row(pick: Pick) -> dict[str, Any]:
     """A flat row: names are joined by `; `, so that any spreadsheet opens it."""
@@ -37,20 +34,19 @@ def sentence(pick: Pick, count: int, picker: str) -> str:
     parts = [f"{pick.gene} is pick {pick.position} of {count} by {picker} (score {pick.score:.3f})"]
     if ranks := _strongest(pick):
         parts.append("it ranks " + ", ".join(_standing(n, v) for n, v in ranks))
-    if pick.components.get("top") == 0:
-        parts.append("drawn from outside the prior's best, to look elsewhere too")
     if pick.sets:
         parts.append("gene sets that spoke for it: " + ", ".join(name for name, _ in pick.sets))
     if pick.neighbours:
-        parts.append("tested hits like it: " + ", ".join(name for name, _ in pick.neighbours))
+        parts.append("tested hits or near hits like it: " + ", ".join(name for name, _ in pick.neighbours))
     if pick.proposed:
         parts.append("a proposer named it")
     return "; ".join(parts) + "."
 
 
 def _strongest(pick: Pick) -> list[tuple[str, float]]:
-    ranks = {n: v for n, v in pick.components.items() if n not in OPENING}
-    return sorted(ranks.items(), key=lambda item: (-item[1] * pick.weights.get(item[0], 1.0), item[0]))
+    return sorted(
+        pick.components.items(), key=lambda item: (-item[1] * pick.weights.get(item[0], 1.0), item[0])
+    )
 
 
 def _standing(name: str, rank: float) -> str:

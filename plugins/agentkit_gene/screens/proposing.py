@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit_gene.loop.picks import Resolver
 from agentkit_gene.loop.proposals import CANDIDATE_SHARE, Proposal
-from agentkit_gene.screens.evidence import OPENING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +55,7 @@ def question(
     """
     results = sorted(told, key=lambda r: (not r.get("hit"), -abs(r["score"]), r["gene"]))[:MOST_LINES]
     known = [f"{r['gene']}\t{r['score']:.4g}\t{_called(r.get('hit'))}" for r in results]
-    columns = [c for c in (ranked[0] if ranked else {}) if c.startswith("rank_") and c[5:] not in OPENING]
+    columns = [c for c in (ranked[0] if ranked else {}) if c.startswith("rank_")]
     table = ["\t".join(["gene", *(c.removeprefix("rank_") for c in columns)])]
     table += ["\t".join([r["gene"], *(f"{float(r[c]):.3f}" for c in columns)]) for r in ranked[:MOST_RANKED]]
     places = int(CANDIDATE_SHARE * batch)

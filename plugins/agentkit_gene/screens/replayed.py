@@ -185,7 +185,10 @@ def _table(curves: dict[str, Any], known: dict[str, Any]) -> str:
     width = max(len(_shown(name)) for name in curves)
     rounds = next(iter(curves.values())).shape[1]
     cell = 15 if known else 7
-    lines = ["Share of all hits found by round" + (" (non-essential)" if known else "") + ", mean over units", ""]
+    lines = [
+        "Share of all hits found by round" + (" (non-essential)" if known else "") + ", mean over units",
+        "",
+    ]
     lines.append(" " * width + "".join(f"{r + 1:>{cell}}" for r in range(rounds)))
     for name, values in curves.items():
         means = [f"{v:.3f}" for v in values.mean(axis=0)]

@@ -15,7 +15,7 @@ from agentkit_gene.loop.pickers import make_picker
 from agentkit_gene.loop.proposals import Proposal
 from agentkit_gene.loop.ranks import rank
 from agentkit_gene.loop.screen import Answers
-from agentkit_gene.screens.evidence import OPENING, round_page, table
+from agentkit_gene.screens.evidence import round_page, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ def proposal_of(params: NextParams) -> Proposal | None:
 
 def _agreement(ranking: Ranking | None) -> float | None:
     """Mean rank correlation of all pairs of components, mapped by (rho + 1) / 2; None for fewer than two."""
-    parts = [] if ranking is None else [rank(v) for n, v in ranking.components.items() if n not in OPENING]
+    parts = [] if ranking is None else [rank(v) for v in ranking.components.values()]
     varied = [p for p in parts if p.std() > 0]
     if len(varied) < 2:
         return None
