@@ -7,19 +7,16 @@
 Peers: a plain hook loop always; TransformerLens and nnsight when they are importable (pip install
 transformer-lens==4.3.0 nnsight==0.8.1). Both sides compute the same logits: all positions against all,
 last position against last. CPU time, one thread, interleaved rounds, median of the rounds' ratios.
-Both sides run with huge pages on, as in a worker of ours.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch at its first allocation
 import torch
 
 from agentkit_attention.edits import Condition

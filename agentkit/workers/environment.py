@@ -54,7 +54,6 @@ def clean_environment(
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages: else touching a large result first costs a tenth of it
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it CUDA's matrix products are not reproducible
         "CUDA_VISIBLE_DEVICES": ",".join(devices),
         MARK: mark,
