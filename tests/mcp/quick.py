@@ -10,7 +10,7 @@ from agentkit.testing import ToolCase
 CASES = ("tests.attention.test_tool_cases", "tests.input_noise.test_contract", "tests.weight.test_contract")
 WITHOUT_A_CASE = {
     "attention.probe_layers": {"n": 80},  # their own cases draw so few texts that a class may be missing
-    "attention.probe_edit": {"n": 80},
+    "attention.probe_edit": {"n": 80, "min_acc": 0.5},
     "attention.hunt": {"n": 4, "k": 1, "search_n": 2, "steps": 2, "sites": "L0.H0-1", "features": None},
     "gene.features": {"target": "screen:sim?genes=200"},
     "gene.loop": {"target": "screen:sim?genes=200", "pickers": ["prior"], "rounds": 1, "batch": 8},
