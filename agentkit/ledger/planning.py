@@ -24,8 +24,8 @@ BATCH_UNITS = 20
 class Plan:
     """Cost and reach of a spec in its campaign; numbers that need a pilot are None without one.
 
-    `mde` is the smallest distance from the null that is expected to be decided within `max_units`: from the pilot's
-    standard deviation `sd`, else from the range alone (then no noise at all is assumed). `expected_units` and
+    `mde` is the smallest distance from the null that is expected to be decided within `max_units`: from the standard
+    deviation `sd` of the pilot (of signs at the smallest effect of interest, with the pilot's ties), else from the range alone (then no noise at all is assumed). `expected_units` and
     `share_decided` assume a true effect of exactly `sesoi` (no effect for `equivalent`).
     """
 
@@ -67,9 +67,9 @@ def make_plan(spec: Spec, alpha: float, weight: float, pilot: NDArray[np.float64
     if len(ok) < 2:
         mde = smallest_effect(claim, spec.max_units, 0.0, needed)
         return Plan(spec.max_units, spec.sesoi, mde, None, None, None)
-    sd = float(np.std(ok, ddof=1))
-    mde = smallest_effect(claim, spec.max_units, sd, needed)
     effect = _effect(spec)
+    sd = float(np.std(ok, ddof=1)) if claim.test != "sign" else _sd_of_signs(ok, effect or 0.0)
+    mde = smallest_effect(claim, spec.max_units, sd, needed)
     if effect is None or not math.isfinite(first_guess(claim, effect, sd, needed)):
         return Plan(spec.max_units, spec.sesoi, mde, sd, None, None)
     found = simulated_plan(
@@ -83,6 +83,11 @@ def make_plan(spec: Spec, alpha: float, weight: float, pilot: NDArray[np.float64
         rng=numpy_rng(derive_seed("plan", spec.sha256), "paths"),
     )
     return Plan(spec.max_units, spec.sesoi, mde, sd, found.median_units, found.share_decided)
+
+
+def _sd_of_signs(signs: NDArray[np.float64], mean: float) -> float:
+    """Of signs with this mean and as many ties: the mean fixes it, a pilot's own few signs say little of it."""
+    return math.sqrt(max(float(np.mean(np.abs(signs))) - mean**2, 0.0))
 
 
 def _effect(spec: Spec) -> float | None:

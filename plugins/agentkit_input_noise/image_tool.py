@@ -44,11 +44,12 @@ class ImageNoise(Params):
         ),
     ] = "digits:"
     kinds: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Field(json_schema_extra={"enum": list(EVERY_KIND)})], ...],
         Field(
             min_length=1,
             description="gaussian, edge_weighted (strength: standard deviation), uniform (half-width), impulse "
-            "(share of values set to black or white), shot (standard deviation of white), imagenet_c.NAME",
+            "(share of values set to black or white), shot (standard deviation of white), or one of ImageNet-C, "
+            "which need photos: imagenet_c.NAME",
         ),
         AfterValidator(_known),
         Distinct,

@@ -77,7 +77,9 @@ def test_a_study_prints_the_p_values_of_its_sweep_as_one_family_and_no_verdict_r
         adjusted = family_p(sweep, "margin")
         assert list(adjusted) == list(sweep.measurements().conditions[1:])
         assert all(0 < p <= 1 for p in adjusted.values())
-        assert adjusted["chance"] <= 0.01 and adjusted["typos=0.3"] <= 0.01  # 12 units, clear whatever is drawn
+        assert (
+            adjusted["chance"] <= 0.01 and adjusted["typos=0.3"] <= 0.01
+        )  # 12 units, clear whatever is drawn
         [answer] = [
             c["answer"] for c in campaign.decisions("call_answered") if c["answer"].get("run") == "R1"
         ]

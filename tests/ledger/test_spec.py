@@ -148,3 +148,12 @@ def test_a_plan_is_the_same_each_time_and_says_what_it_costs(campaign: Campaign,
     assert plan.expected_units is not None and 20 <= plan.expected_units <= 200
     assert plan.share_decided == 1.0
     assert plan.sd == pytest.approx(pilot.std(ddof=1))
+
+
+def test_a_claim_of_signs_is_planned_by_the_mean_it_is_about(campaign: Campaign, plugins: Plugins) -> None:
+    spec = build(plugins, test="sign", sesoi=0.7, max_units=20)
+    split, one_way, tied = ([0.1, -0.1, 0.2, -0.2], [0.1, 0.2, 0.1, 0.2], [0.1, 0.0, -0.1, 0.0])
+    plans = [campaign.plan(spec, pilot) for pilot in (split, one_way)]  # type: ignore[arg-type]  # as above
+    assert plans[0] == plans[1], "four signs say nothing of the spread at a mean of 0.7"
+    assert plans[0].mde <= 0.7 and plans[0].sd == pytest.approx((1 - 0.49) ** 0.5)
+    assert campaign.plan(spec, tied).sd == pytest.approx(0.1)  # type: ignore[arg-type]  # half of 1, less .49
