@@ -36,6 +36,8 @@ LEDGER = re.compile(
 )
 LEDGER_WITH_ID = re.compile(
     r"\b(?:why|compare|how (?:is|did|was|far)|what (?:is|was|happened|about|became)|show|explain|status|about|state|results?|rests?|verdict"
+    # a closed claim takes no more units and an open one is gone on with: both is told, and neither starts another tool
+    r"|again|repeat|replicate|re-?run|more (?:units|data)|extend|continue"
     r"|supported|claim|hypothesis|is|was|did)\b",
     re.IGNORECASE,
 )

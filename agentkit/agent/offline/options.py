@@ -41,21 +41,12 @@ def option_values(
             found[param.name] = _chosen(param, hits)
         if "array" in param.item_types and MIXED.search(text) and (kinds := _listed(found)):
             found[param.name] = ([kinds[0]], kinds[1])
-        if param.open_values and (families := _members(param, text, tokens)):
-            value, said = found.get(param.name, ([], []))
-            found[param.name] = ([*value, *families], said) if param.is_list else (families[0], said)
     return found
 
 
 def _listed(found: dict[str, tuple[Any, list[Token]]]) -> tuple[list[Any], list[Token]] | None:
     """The values of a list that names several: what a mix is of."""
     return next((f for f in found.values() if isinstance(f[0], list) and len(f[0]) > 1), None)
-
-
-def _members(param: ParamCard, text: str, tokens: Sequence[Token]) -> list[str]:
-    """Values of a family that the description writes with NAME: `imagenet_c.NAME`."""
-    prefixes = re.findall(r"\b(\w+)\.NAME\b", param.description)
-    return [m[0] for prefix in prefixes for m in re.finditer(rf"\b{prefix}\.[a-z]\w*", text)]
 
 
 def _chosen(param: ParamCard, hits: list[tuple[Any, list[Token]]]) -> tuple[Any, list[Token]]:
@@ -75,6 +66,8 @@ def _hits(
     exact: list[tuple[Any, list[Token]]] = []
     for value in sorted(param.values, key=lambda v: (-len(pieces(str(v))), str(v))):
         said = _said(str(value), tokens, consumed | taken)
+        if not said and (name := _own_name(str(value), param)):
+            said = _said(name, tokens, consumed | taken)
         if said and _means_it(value, said, param, card, tokens):
             taken |= {t.index for t in said}
             exact.append((value, said))
@@ -83,6 +76,13 @@ def _hits(
     if exact:
         return sorted(exact, key=lambda h: min(t.index for t in h[1]))
     return _described(param, card, tokens, consumed) or _by_synonym(param, card, tokens, consumed)
+
+
+def _own_name(value: str, param: ParamCard) -> str:
+    """What a member of a family is called by itself (`fog` of `imagenet_c.fog`), unless another value is meant by that."""
+    family, dot, name = value.rpartition(".")
+    plain = [set(pieces(str(v))) for v in param.values if "." not in str(v)]
+    return name if family and dot and not any(p <= set(pieces(name)) for p in plain) else ""
 
 
 def _said(value: str, tokens: Sequence[Token], unusable: set[int]) -> list[Token]:

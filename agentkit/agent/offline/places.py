@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BEFORE_A_NAME = frozenset(["gene", "genes", "regulator", "regulators", "the", "of", "for", "both"])
 """What may stand between `knock out` and the name that it is about; `knock-outs that move G` is about others."""
+AFTER_A_PARAM = {"uri": {"=", ":", "is"}, "path": {"=", ":", "is", "are", "in", "file"}}
+"""What may stand between the name of a param and its value: `results are in results.csv`, but not `genes in grn:toggle`."""
 TAG = re.compile(r"\b([A-Z]{2,}):[A-Z]\b")
 NUMBERS = r"\d+(?:\s*(?:,|and|or|&|,\s*and)\s*\d+)*"
 HEAD_OF_LAYER = re.compile(
@@ -146,9 +148,12 @@ def _uri_fit(token: Token, param: ParamCard, tokens: Sequence[Token]) -> float:
     described = f"{param.default} {param.description}"
     named = any(
         t.text.casefold() == param.name
-        and (token.index - t.index == 1 or tokens[token.index - 1].text in ("=", ":", "is"))
+        and all(
+            between.text.casefold() in AFTER_A_PARAM[token.kind]
+            for between in tokens[t.index + 1 : token.index]
+        )
         for t in tokens
-        if 0 < token.index - t.index <= 2
+        if 0 < token.index - t.index <= 3
     )
     takes_uris = param.schemes or "URI" in described or param.name == "target"
     fit = 3.0 if named or (_beside(token, param, tokens) and (token.kind == "path" or takes_uris)) else 0.0
