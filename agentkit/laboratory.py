@@ -76,7 +76,7 @@ class Lab:
         takeover: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self._workers = _workers_config(workers)
+        self._workers = WorkersConfig.of(workers)
         self.plugins = load_plugins(modules=modules).with_gpus(self._workers.gpus_per_job)
         self.planner = planner
         self._modules = tuple(modules)
@@ -439,14 +439,6 @@ def _account(budget: BudgetSection | None, warn: Callable[[str], None]) -> Accou
     if budget is None:
         return Account(warn=warn)
     return Account(budget, per_tool=budget.per_tool, campaign=budget.campaign, warn=warn)
-
-
-def _workers_config(workers: str | Mapping[str, Any]) -> WorkersConfig:
-    return (
-        WorkersConfig.parse(workers)
-        if isinstance(workers, str)
-        else WorkersConfig.from_mapping(dict(workers))
-    )
 
 
 def _with_folder(store: str | Path) -> str | Path:

@@ -4,8 +4,8 @@
 
 Each call runs in this process with its target loaded and warmed up by one unit on each device; both devices get the same
 units, so every random draw is the same (draws are made on the CPU). The difference is over all conditions, metrics and
-units, relative to the largest value of that metric, and is one of arithmetic alone; it is to stay within 1e-3 for smooth
-metrics, and shares (accuracies) may differ by the items whose margin is that small. Exits 0 with a line where there is no GPU.
+units, relative to the largest value of that metric; it is one of arithmetic alone, and printed, not judged: a share such
+as an accuracy moves by whole items. Exits 0 with a line where there is no GPU.
 """
 
 from __future__ import annotations

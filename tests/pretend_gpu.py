@@ -87,6 +87,8 @@ def _call(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = list(_tensors((args, kwargs)))
     on_gpu = any(isinstance(t, OnGPU) for t in tensors)
     wanted, args, kwargs = _without_device(name, args, kwargs)
+    if wanted == "cuda" and kwargs.get("generator") is not None:
+        raise RuntimeError(f"{name}: expected a 'cuda' device type for generator but found 'cpu'")
     if name in {"numpy", "__array__"} and on_gpu:
         raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
     if name == "cpu":

@@ -30,7 +30,7 @@ MORE = [
     ),
     *(
         ("weight.finetune", TINY | {"methods": ["lora"], "noises": [name]})
-        for name in ("token_mask", "neftune")
+        for name in ("token_mask", "neftune", "advstyle")
     ),
     ("weight.landscape", QUICK["weight.landscape"] | {"dims": 2}),
     *(("noise.attack", QUICK["noise.attack"] | {"kind": name}) for name in ("fgsm", "uap", "gradient_shift")),
@@ -54,6 +54,8 @@ def test_the_pretended_gpu_refuses_what_a_real_one_does():
             there.numpy()
         with pytest.raises(AssertionError, match="draw on the GPU"):
             torch.Generator(device)
+        with pytest.raises(RuntimeError, match="device type for generator"):
+            torch.rand(3, generator=torch.Generator(), device=device)
 
 
 def _on_both(name: str, params: dict) -> None:
@@ -70,7 +72,7 @@ def _on_both(name: str, params: dict) -> None:
     [
         pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
         for name, tool in installed_plugins().tools.items()
-        if tool.any_device and name in QUICK
+        if tool.any_device
     ],
 )  # slow: a real encoder, a simulated reference
 def test_a_quick_call_gives_the_same_numbers(name):

@@ -83,7 +83,9 @@ def check(file: StudyFile, plugins: Plugins) -> None:
 
 def preview(study: Study, plugins: Plugins) -> Preview:
     """What `agentkit run` would do with this study and this store."""
-    workers = _workers(study)
+    config = WorkersConfig.of(study.workers)
+    workers = 1 if config.backend == "inline" else config.workers
+    plugins = plugins.with_gpus(config.gpus_per_job)  # an answer of the CPU is none of a GPU
     with _Record(study) as campaign:
         steps = [_explore(i, s, plugins, campaign, workers) for i, s in enumerate(study.explore)]
         steps += [_claim(i, s, plugins, campaign, workers) for i, s in enumerate(study.hypotheses)]
@@ -190,12 +192,6 @@ def _seconds(tool: Tool, units: int, workers: int) -> float | None:
     if units == 0:
         return 0.0
     return None if tool.seconds_per_unit is None else tool.seconds_per_unit * units / workers
-
-
-def _workers(study: Study) -> int:
-    text = study.workers
-    config = WorkersConfig.parse(text) if isinstance(text, str) else WorkersConfig.from_mapping(dict(text))
-    return 1 if config.backend == "inline" else config.workers
 
 
 def _check_step(step: Any, plugins: Plugins) -> None:

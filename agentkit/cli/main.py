@@ -152,12 +152,7 @@ def tools_run(
     campaign: Annotated[
         str, typer.Option(help="Where it is recorded.", envvar="AGENTKIT_CAMPAIGN")
     ] = "default",
-    workers: Annotated[
-        str,
-        typer.Option(
-            help="inline, local:2, ray:HOST:PORT; more: local:2,gpus_per_job=1.", envvar="AGENTKIT_WORKERS"
-        ),
-    ] = "local",
+    workers: talk.Workers = "local",
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is known, and compare.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -281,12 +276,7 @@ def calibrate(
     store: Annotated[
         str | None, typer.Option(help="Keep the ledger here; a temporary one unless said.")
     ] = None,
-    workers: Annotated[
-        str,
-        typer.Option(
-            help="inline, local:2, ray:HOST:PORT; more: local:2,gpus_per_job=1.", envvar="AGENTKIT_WORKERS"
-        ),
-    ] = "local",
+    workers: talk.Workers = "local",
     as_json: JsonFlag = False,
 ) -> None:
     """Look for something where nothing is: A/A campaigns of a tool through the real ledger. Exit 1 on failure."""

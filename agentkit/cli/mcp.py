@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from agentkit.cli.talk import Workers  # noqa: TC001 - typer reads the annotation
+
 app = typer.Typer(no_args_is_help=True, help="Serve tools and ledger to an MCP host, on stdin and stdout.")
 
 
@@ -23,12 +25,7 @@ def serve(
         str,
         typer.Option(help="The campaign that calls act on; made when absent.", envvar="AGENTKIT_CAMPAIGN"),
     ] = "default",
-    workers: Annotated[
-        str,
-        typer.Option(
-            help="inline, local:2, ray:HOST:PORT; more: local:2,gpus_per_job=1.", envvar="AGENTKIT_WORKERS"
-        ),
-    ] = "local",
+    workers: Workers = "local",
     tool: Annotated[
         list[str] | None,
         typer.Option("--tool", help="A tool that may be called, as often as needed; all unless said."),

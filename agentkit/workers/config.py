@@ -12,7 +12,7 @@ from agentkit.errors import ConfigError, near_names, unknown
 from agentkit.types import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from agentkit.workers.job import JobSpec
 
@@ -79,6 +79,11 @@ class WorkersConfig(Frozen):
         if self.timeout_s == "auto" or job.timeout_s is not None:
             return job
         return job.model_copy(update={"timeout_s": self.timeout_s})
+
+    @classmethod
+    def of(cls, said: str | Mapping[str, Any]) -> WorkersConfig:
+        """What a study or a caller says: a word, as `parse` reads it, or the block `workers:`."""
+        return cls.parse(said) if isinstance(said, str) else cls.from_mapping(dict(said))
 
     @classmethod
     def parse(cls, text: str) -> WorkersConfig:

@@ -76,17 +76,7 @@ class Addresses:
 
         Others come from the test split first, then from the train split; None means every address.
         """
-        if count is None:
-            return tuple(range(len(self.texts)))
-        if not len(items) <= count <= len(self.texts):
-            raise ParamError(
-                f"addresses: {count} candidates for {len(items)} items; {len(items)} to {len(self.texts)} are possible"
-            )
-        chosen = list(items)
-        for split in (self.test, self.train):
-            others = sorted(set(split) - set(chosen))
-            chosen += draw(rng, others, min(count - len(chosen), len(others)), what="addresses")
-        return tuple(sorted(chosen))
+        return candidates(rng, items, count, (self.test, self.train), what="addresses")
 
     def paraphrase(self, words: Words, level: int) -> Words:
         """The same address written otherwise, levels 1 to 3 (see `address_rules.paraphrase`)."""
@@ -125,6 +115,27 @@ class Addresses:
             candidates=tuple(self.texts[i] for i in pool),
             answers=tuple(place[i] for i in items),
         )
+
+
+def candidates(
+    rng: np.random.Generator,
+    items: Sequence[int],
+    count: int | None,
+    splits: Sequence[Sequence[int]],
+    *,
+    what: str,
+) -> tuple[int, ...]:
+    """The items and others up to `count`, from the splits in their order, ascending; None means all of them."""
+    total = sum(map(len, splits))
+    if not len(items) <= (count := total if count is None else count) <= total:
+        raise ParamError(
+            f"{what}: {count} candidates for {len(items)} items; {len(items)} to {total} are possible"
+        )
+    chosen = list(items)
+    for split in splits:
+        others = sorted(set(split) - set(chosen))
+        chosen += draw(rng, others, min(count - len(chosen), len(others)), what=what)
+    return tuple(sorted(chosen))
 
 
 def draw(rng: np.random.Generator, pool: Sequence[int], n: int, *, what: str) -> tuple[int, ...]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from agentkit.errors import ParamError
-from agentkit_input_noise.addresses import draw
+from agentkit_input_noise.addresses import candidates, draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,14 +121,7 @@ class Intents:
         self, rng: np.random.Generator, items: Sequence[int], count: int | None
     ) -> tuple[int, ...]:
         """Indices, ascending, of the requests to choose among: the items, and others drawn up to `count`."""
-        if count is None:
-            return tuple(range(len(self.texts)))
-        if not len(items) <= count <= len(self.texts):
-            raise ParamError(
-                f"intents: {count} candidates for {len(items)} items; {len(items)} to {len(self.texts)} are possible"
-            )
-        others = sorted(set(range(len(self.texts))) - set(items))
-        return tuple(sorted([*items, *draw(rng, others, count - len(items), what="requests")]))
+        return candidates(rng, items, count, (range(len(self.texts)),), what="intents")
 
 
 @cache

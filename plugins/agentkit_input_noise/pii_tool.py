@@ -48,7 +48,7 @@ class Privacy(Params):
 
 @agentkit.tool(
     name="noise.pii",
-    version="1",
+    version="2",
     metrics=[
         Metric("leak_rate", 0, 1, baseline=1, higher_is_better=False),
         Metric("reidentified", 0, 1, higher_is_better=False),

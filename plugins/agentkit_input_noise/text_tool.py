@@ -63,7 +63,7 @@ class TextNoise(Params):
 
 @agentkit.tool(
     name="noise.text",
-    version="1",
+    version="2",
     metrics=[
         Metric("recall_at_1", 0, 1),
         Metric("margin", -1, 1),

@@ -106,7 +106,7 @@ class AdversarialStyle(InputNoise):
     def on_batch(self, batch: Batch) -> Batch:
         """The batch, moved with probability p; what the last one taught is learnt first."""
         self._climb()
-        if float(torch.rand((), generator=self.generator, device=batch.inputs.device)) >= self.p:
+        if float(torch.rand((), generator=self.generator)) >= self.p:
             return batch
         moved = self._styled(batch.inputs.float(), batch.keep[..., None].float())
         entering = moved.to(batch.inputs.dtype).detach().requires_grad_()  # a step may pass backward twice
@@ -120,7 +120,7 @@ class AdversarialStyle(InputNoise):
         if not self.sizes:
             self.sizes = tuple(v.std(0, correction=0).requires_grad_() for v in (mean, spread))
             self._adam = torch.optim.Adam(self.sizes, lr=self.RATE, maximize=True)
-        draw = torch.randn((2, *mean.shape), generator=self.generator, device=x.device)
+        draw = torch.randn((2, *mean.shape), generator=self.generator).to(x.device)
         by, to = (size * n for size, n in zip(self.sizes, draw, strict=True))
         styled: torch.Tensor = (spread + to) * (x - mean) / spread + mean + by
         return styled

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agentkit.agent.offline.ranking import ranker_of
 from agentkit.agent.offline.text import search_words
 from agentkit.agent.offline.values import Values, read_values
-from agentkit.agent.offline.words import pieces, stem, synonyms
+from agentkit.agent.offline.words import pieces, stem, stems_of, synonyms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,44 +51,11 @@ ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 ACTS = frozenset(
-    stem(w)
-    for w in [
-        "remove",
-        "delete",
-        "drop",
-        "ablate",
-        "prune",
-        "lesion",
-        "disable",
-        "knockout",
-        "zero",
-        "leave",
-        "knockdown",
-        "silence",
-        "overexpress",
-        "shuffle",
-        "permute",
-        "scramble",
-        "reorder",
-        "swap",
-        "insert",
-        "mask",
-        "hide",
-        "cover",
-        "blur",
-        "corrupt",
-        "attack",
-        "misspell",
-        "typo",
-        "paraphrase",
-        "quantise",
-        "train",
-        "finetune",
-        "certify",
-        "prove",
-        "verify",
-        "detect",
-    ]
+    stems_of(
+        "remove delete drop ablate prune lesion disable knockout zero leave knockdown silence overexpress "
+        "shuffle permute scramble reorder swap insert mask hide cover blur corrupt attack misspell typo "
+        "paraphrase quantise train finetune certify prove verify detect"
+    )
 )
 """Verbs of what is done to a target: a request that begins with one asks for exactly that."""
 ROUGH = 0.8
