@@ -52,7 +52,7 @@ ELSEWHERE = re.compile(
 )
 ACTS = frozenset(
     stems_of(
-        "remove delete drop ablate prune lesion disable knockout zero leave knockdown silence overexpress "
+        "remove delete ablate prune lesion disable knockout zero leave knockdown silence overexpress "
         "shuffle permute scramble reorder swap insert mask hide cover blur corrupt attack misspell typo "
         "paraphrase quantise train finetune certify prove verify detect"
     )
