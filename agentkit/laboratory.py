@@ -15,7 +15,7 @@ from agentkit.agent.preview import check
 from agentkit.agent.scripted import confirm_all, explore_all, register_all
 from agentkit.agent.toolbox import Toolbox
 from agentkit.canon import sha256_of
-from agentkit.errors import ConfigError, LedgerError, ToolError, unknown
+from agentkit.errors import ConfigError, ToolError
 from agentkit.ledger import Ledger
 from agentkit.plugins import load_plugins
 from agentkit.prompts import prompt
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from agentkit.ledger import Campaign, Hypothesis
     from agentkit.measurements import Measurements
     from agentkit.study import ApprovalSection, Budget
-    from agentkit.testing.replay import Replayed
     from agentkit.tools import Tool
     from agentkit.workers import Event, Executor
 
@@ -398,31 +397,6 @@ class Lab:
         if self._executor is None:
             self._executor = open_executor(self._workers, modules=self._modules, artifacts=self.artifacts)
         return self._executor
-
-
-def replay(store: str | Path, session: str) -> Replayed:
-    """Replay a recorded session without a key: nothing is written, no tool runs, every verdict is computed again.
-
-    Raises:
-        ReplayError: the first difference, with turn, place and both values (exit code 5).
-        VerificationError: the ledger itself is damaged.
-        LedgerError: no such session.
-    """
-    os.environ.setdefault("LANGSMITH_TRACING", "false")
-    from agentkit.ledger.sessions import find_session, list_sessions
-    from agentkit.testing.replay import replay as replay_session
-
-    with Ledger(store, readonly=True) as ledger:
-        ledger.verify()
-        ids = {row["id"]: row["campaign"] for row in list_sessions(ledger.store)}
-        fitting = [id for id in ids if id == session] or [
-            id for id in ids if session and id.startswith(session)
-        ]
-        if len(fitting) != 1:
-            raise LedgerError(unknown("session", session, ids))
-        row = next(c for c in ledger.campaigns() if c.key == ids[fitting[0]])
-        campaign = ledger.campaign(row.key, alpha=row.alpha, max_hypotheses=row.max_hypotheses)
-        return replay_session(find_session(campaign, fitting[0]))
 
 
 def lab(store: str | Path = "sqlite:///agentkit.db", **options: Any) -> Lab:

@@ -26,6 +26,7 @@ from agentkit.agent.answers import (
     status_answer,
 )
 from agentkit.agent.budget import CAMPAIGN, SESSION, spent_since
+from agentkit.agent.call_record import CallRecord
 from agentkit.agent.replay import compare, measure
 from agentkit.agent.surface import tools_answer
 from agentkit.errors import (
@@ -37,7 +38,7 @@ from agentkit.errors import (
     unknown,
 )
 from agentkit.ledger import Spec
-from agentkit.ledger.counts import count_runs, nth_run, spent_on_models
+from agentkit.ledger.counts import count_runs, spent_on_models
 from agentkit.ledger.ledger import is_run, no_verdict
 from agentkit.ledger.listing import rows
 
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from agentkit.ledger import Campaign, Hypothesis, Run
     from agentkit.plugins import Plugins
     from agentkit.tools import Params
-    from agentkit.types import Frozen
 
 Answer = dict[str, Any]
 PROBE_UNITS = 2
@@ -103,10 +103,7 @@ class Toolbox:
         """What planners were refused in this session, in order; the graph keeps it for the lab."""
         # calls of one turn arrive in parallel threads; the store has one writer
         self._lock = threading.Lock()
-        self._started = {c["call_id"]: c for c in campaign.decisions("call_started")}
-        self._answered = {c["call_id"]: c for c in campaign.decisions("call_answered")}
-        self._cut_off: set[str] = set()
-        """Calls that were begun and not answered, and are now asked again: what is done already may be their own doing."""
+        self._record = CallRecord(campaign, session)
         self._carry_spending()
 
     @property
@@ -179,83 +176,41 @@ class Toolbox:
         if name in self.plugins.tools:
             name, args = "explore", calls.as_explore(name, args)
         request = calls.parse(name, args)
-        key = f"{self.session}/{call_id}"
+        key = self._record.key(call_id)
         with self._lock:
             if self._stopped:
                 raise StoppedError("stopped: nobody waits for the answer; ask again to go on")
-            if key in self._answered:
+            if (known := self._record.answer(key)) is not None:
+                self._record.refuse_other(key, name, request)
                 if self._fresh and name == "explore":
-                    self._measure_again(self.campaign.run(int(self._answered[key]["answer"]["run"][1:])))
-                return self._recorded(key, name, request)
-            self._begin(key, name, request)
+                    self._measure_again(self.campaign.run(int(known["run"][1:])))
+                return known
+            self._record.begin(key, name, request)
             before = self.account.by_tool()
             try:
                 answer: Answer = getattr(self, f"_{name}")(request, key)
             except BaseException as error:
-                if spent := spent_since(before, self.account.by_tool()):
-                    self._record(
-                        "call_failed", {"call_id": key, "error": type(error).__name__, "spent": spent}
-                    )
+                self._record.fail(key, error, spent_since(before, self.account.by_tool()))
                 raise
-            content = {
-                "call_id": key,
-                "name": name,
-                "answer": answer,
-                "spent": spent_since(before, self.account.by_tool()),
-            }
-            self._record("call_answered", content)
-            self._answered[key] = content
+            self._record.end(key, name, answer, spent_since(before, self.account.by_tool()))
             return answer
 
     def answered(self, call_id: str) -> Answer | None:
         """The recorded answer of a call of this session, or None while there is none."""
         with self._lock:
-            known = self._answered.get(f"{self.session}/{call_id}")
-        return None if known is None else known["answer"]
-
-    def _recorded(self, key: str, name: str, request: Frozen) -> Answer:
-        self._refuse_other(key, name, request)
-        answer: Answer = self._answered[key]["answer"]
-        return answer
-
-    def _refuse_other(self, key: str, name: str, request: Frozen) -> None:
-        """An id stands for one call for ever: also one that was begun and not answered."""
-        began = self._started[key]
-        if (began["name"], began["args"]) != (name, request.model_dump(mode="json")):
-            raise ParamError(f"call {key} was recorded with other arguments; start a new session")
-
-    def _begin(self, key: str, name: str, request: Frozen) -> None:
-        if key in self._started:
-            self._refuse_other(key, name, request)
-            self._cut_off.add(key)
-            return
-        began = {
-            "call_id": key,
-            "name": name,
-            "args": request.model_dump(mode="json"),
-            "runs_before": count_runs(self.campaign),
-        }
-        self._record("call_started", began)
-        self._started[key] = began
+            return self._record.answer(self._record.key(call_id))
 
     def _carry_spending(self) -> None:
         """Count what calls of this session, and of the whole campaign where it is capped, have spent before."""
         totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        for call in [*self._answered.values(), *self.campaign.decisions("call_failed")]:
-            own = call["call_id"].startswith(f"{self.session}/")
-            for tool, amounts in call.get("spent", {}).items():
-                for currency, amount in amounts.items():
-                    totals[CAMPAIGN][currency] += amount
-                    if own:
-                        totals[SESSION][currency] += amount
-                        totals[tool][currency] += amount
+        for own, tool, amounts in self._record.spendings():
+            for currency, amount in amounts.items():
+                for scope in (CAMPAIGN, SESSION, tool) if own else (CAMPAIGN,):
+                    totals[scope][currency] += amount
         if self.account.caps(CAMPAIGN):
             totals[CAMPAIGN] |= {**spent_on_models(self.campaign), "runs": count_runs(self.campaign)}
         for scope, amounts in totals.items():
             self.account.carry(amounts, scope)
-
-    def _record(self, kind: str, content: Answer) -> None:
-        self.campaign.decide("planner", kind, content)
 
     def _explore(self, request: calls.ExploreCall, key: str) -> Answer:
         run = self._explored(request.tool, request.params, request.units, key)
@@ -269,7 +224,7 @@ class Toolbox:
     def _explored(self, tool: str, raw: Mapping[str, Any], units: int, key: str) -> Run:
         params = self._checked(tool, raw)
         targets = self.plugins.fingerprints(self.plugins.target_uris(params.model_dump(mode="json")))
-        run = self._begun_run(key)
+        run = self._record.first_run(key)
         if run is None or (run.phase, run.tool, run.params) != (
             "explore",
             tool,
@@ -336,7 +291,7 @@ class Toolbox:
         if request.dry_run:
             return plan_answer(self.campaign.plan(spec, pilot), spec)
         hypothesis = self.campaign.find(spec)
-        if hypothesis is not None and key not in self._cut_off:
+        if hypothesis is not None and not self._record.was_cut_off(key):
             return self._registered_before(hypothesis, pilot)
         if hypothesis is None:
             hypothesis = self.campaign.register(spec, pilot=pilot, claim_text=request.claim)
@@ -371,7 +326,7 @@ class Toolbox:
 
     def _run_batch(self, request: calls.RunBatchCall, key: str) -> Answer:
         hypothesis = self._hypothesis(request.hypothesis)
-        run = self._begun_run(key)
+        run = self._record.first_run(key)
         if run is None or run.hypothesis_id != hypothesis.id:
             with self._a_run(hypothesis.spec.tool):
                 run = self.campaign.start_confirm(
@@ -388,7 +343,7 @@ class Toolbox:
 
     def _stop(self, request: calls.StopCall, key: str) -> Answer:
         hypothesis = self._hypothesis(request.hypothesis)
-        if hypothesis.state != "closed" or key not in self._cut_off:
+        if hypothesis.state != "closed" or not self._record.was_cut_off(key):
             self.campaign.close(hypothesis, request.reason)
         hypothesis = self._hypothesis(request.hypothesis)
         return status_answer(hypothesis, self.campaign.status(hypothesis))
@@ -446,10 +401,6 @@ class Toolbox:
         runs = [r for r in self.campaign.runs("explore") if r.tool == tool and r.params == wanted]
         whole = [r for r in runs if not r.missing()]
         return whole[-1] if whole else None
-
-    def _begun_run(self, key: str) -> Run | None:
-        """The run that was begun first after this call was: its own if it had been cut off, else another call's."""
-        return nth_run(self.campaign, int(self._started[key]["runs_before"]))
 
     @contextmanager
     def _a_run(self, tool: str) -> Iterator[None]:

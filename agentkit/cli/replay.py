@@ -36,9 +36,9 @@ def replay(
 
 def replay_session(store: str, session: str, *, as_json: bool) -> None:
     """Every recorded turn through the real client again, without a key; the first difference is exit code 5."""
-    from agentkit.laboratory import replay
+    from agentkit.testing.replay import replay_stored
 
-    found = replay(store, session)
+    found = replay_stored(store, session)
     text = f"{found.session}: {found.turns} turns and {found.calls} calls replayed, equal to the record"
     emit(asdict(found), text, as_json=as_json)
 
@@ -65,8 +65,10 @@ def replay_hypothesis(store: str, hypothesis: str, *, units: int, workers: str, 
 
 def export_store(store: str, folder: Path, *, as_json: bool) -> None:
     """Write an RO-Crate of the store."""
+    from agentkit.laboratory import artifacts_folder
+
     with Ledger(store, readonly=True) as ledger:
-        artifacts = ledger.store.path.with_suffix(".artifacts") if ledger.store.path else None
-        found = ledger.export(folder, artifacts=artifacts if artifacts and artifacts.exists() else None)
+        artifacts = artifacts_folder(ledger.store.path)
+        found = ledger.export(folder, artifacts=artifacts if artifacts.exists() else None)
     heads = "\n".join(f"head {key}: {head}" for key, head in found.heads.items())
     emit(asdict(found), f"crate  {found.folder}\n{heads}", as_json=as_json)

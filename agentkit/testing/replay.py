@@ -7,6 +7,7 @@ come from the ledger's own decisions, which the session's messages do not see, s
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from agentkit.agent.messages import restored, stored
 from agentkit.agent.names import from_wire
-from agentkit.errors import AgentkitError
+from agentkit.errors import AgentkitError, LedgerError, unknown
+from agentkit.ledger import Ledger
+from agentkit.ledger.sessions import find_session, list_sessions
 from agentkit.testing.anthropic_server import AnthropicServer
 from agentkit.testing.replies import Call, Reply, Usage
 from agentkit.testing.wire import messages_of, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from agentkit.ledger.session import Session
     from agentkit.ledger.session_values import Message, Turn
@@ -68,6 +72,30 @@ def replay(session: Session) -> Replayed:
             messages = [*messages, said]
     calls = sum(len(m.tool_calls) for m in messages if isinstance(m, AIMessage))
     return Replayed(session.id, len(recorded.turns), calls, "" if said is None else str(said.text))
+
+
+def replay_stored(store: str | Path, session: str) -> Replayed:
+    """Replay a session of a stored ledger without a key: nothing is written, no tool runs, every verdict is computed again.
+
+    Args:
+        store: path or URL of the ledger.
+        session: its id, or the beginning of it.
+
+    Raises:
+        ReplayError: the first difference, with turn, place and both values (exit code 5).
+        VerificationError: the ledger itself is damaged.
+        LedgerError: no such session, or several.
+    """
+    os.environ.setdefault("LANGSMITH_TRACING", "false")  # nothing leaves this machine
+    with Ledger(store, readonly=True) as ledger:
+        ledger.verify()
+        ids = {row["id"]: row["campaign"] for row in list_sessions(ledger.store)}
+        fitting = [i for i in ids if i == session] or [i for i in ids if session and i.startswith(session)]
+        if len(fitting) != 1:
+            raise LedgerError(unknown("session", session, ids))
+        row = next(c for c in ledger.campaigns() if c.key == ids[fitting[0]])
+        campaign = ledger.campaign(row.key, alpha=row.alpha, max_hypotheses=row.max_hypotheses)
+        return replay(find_session(campaign, fitting[0]))
 
 
 class _Record:
