@@ -164,7 +164,7 @@ class Tool:
             return self.params_model.model_validate(values)
         except ValidationError as error:
             raise ParamError(
-                f"{self.name}: " + "; ".join(_fault(e, self.params_model) for e in error.errors())
+                f"{self.name}: " + "; ".join(_fault(e, self.params_model) for e in _own(error.errors()))
             ) from None
 
     def schema(self) -> dict[str, Any]:
@@ -311,6 +311,17 @@ def _checked_signature(function: ToolFunction, tool_name: str) -> type[Params]:
     if not (isinstance(annotation, type) and issubclass(annotation, Params)):
         raise PluginError(f"tool {tool_name!r}: params must be annotated with a subclass of agentkit.Params")
     return annotation
+
+
+def _own(errors: Sequence[Any]) -> list[Any]:
+    """The faults without echoes: a list whose only item is at fault is called too short as well."""
+    places = [e["loc"] for e in errors]
+    return [
+        e
+        for e in errors
+        if e["type"] != "too_short"
+        or not any(p != e["loc"] and p[: len(e["loc"])] == e["loc"] for p in places)
+    ]
 
 
 def _fault(error: Any, model: type[Params]) -> str:

@@ -9,7 +9,10 @@ import numpy as np
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import curve_files, keyed, sweep
 from agentkit_input_noise.embeddings import embed, embed_clean
-from agentkit_input_noise.pii import Hider, leaked, pool_of
+from agentkit_input_noise.errors import NothingPerturbedError
+from agentkit_input_noise.needs import ENCODER, TEXTS, fetch
+from agentkit_input_noise.pii import PERSONAL, Hider, leaked, pool_of
+from agentkit_input_noise.words import labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +28,7 @@ METRICS = ("leak_rate", "reidentified", "cosine", "edit_rate")
 
 def measure(params: Privacy, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    encoder, data = ctx.target(params.target), ctx.target(params.data)
+    encoder, data = fetch(ctx, params.target, ENCODER), fetch(ctx, params.data, TEXTS)
     cells = sweep.wanted(params.strategies, params.strengths, ctx)
     conditions = [BASELINE, *cells]
     words_of = pool_of(data.tokens, data.tags)
@@ -35,12 +38,12 @@ def measure(params: Privacy, units: Sequence[Unit], ctx: Context, metrics: Seque
         rng = unit.rng("items")
         items = data.draw(rng, params.items)
         pool = [data.texts[i] for i in data.candidates(rng, items, params.candidates)]
-        clean = [list(zip(data.tokens[i], data.tags[i], strict=True)) for i in items]
+        clean = labelled(data, items)
         key = keyed.stream_key(unit.rng("noise.pii"))
+        personal = require_personal(clean)
         hidden = {BASELINE: (clean, 0)}
         for name, (strategy, share) in cells.items():
             found = Hider(strategy, params.detector, key, words_of).at(clean, share)
-            personal = sum(leaked(words, words)[1] for words in clean)
             sweep.require_edits(strategy, share, found.replaced, personal, len(items))
             hidden[name] = (found.sentences, found.replaced)
         vectors = embed_clean(encoder, [*pool, *(text_of(words) for words in clean)], ctx.batch)
@@ -78,6 +81,21 @@ def draw(
         ctx, table, units,
         curve_files.Sweep(params.strategies, params.strengths, falling, axis="share of personal values hidden"),
     )  # fmt: skip
+
+
+def require_personal(clean: Sequence[Words]) -> int:
+    """How many words have a personal label; without any, leakage means nothing.
+
+    Raises:
+        NothingPerturbedError: none has, whatever the detector would hide.
+    """
+    personal = sum(leaked(words, words)[1] for words in clean)
+    if not personal:
+        raise NothingPerturbedError(
+            f"no word of {len(clean)} texts has a personal label, so nothing can leak; labels that count: "
+            + ", ".join(sorted(PERSONAL))
+        )
+    return personal
 
 
 def text_of(words: Words) -> str:

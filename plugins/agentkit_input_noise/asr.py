@@ -13,6 +13,7 @@ from agentkit_input_noise import curve_files, waves
 from agentkit_input_noise.asr_tool import SILENCE, SILENT_PREFIX
 from agentkit_input_noise.embeddings import Encoder, embed
 from agentkit_input_noise.errors import TargetNotDeterministicError
+from agentkit_input_noise.needs import ENCODER, RECOGNISER, SPEECH, fetch
 from agentkit_input_noise.speech import Speech, require_usable
 from agentkit_input_noise.sweep import name_of
 from agentkit_input_noise.transcripts import Transcript, error_rates, is_hallucination, words_of
@@ -54,9 +55,14 @@ def measure(
     params: SpeechNoise, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    recogniser, data, encoder = ctx.target(params.target), ctx.target(params.data), ctx.target(params.encoder)
+    recogniser, data = fetch(ctx, params.target, RECOGNISER), fetch(ctx, params.data, SPEECH)
+    encoder = fetch(ctx, params.encoder, ENCODER)
     clean = transcripts_of_clean(recogniser, data)
     pool = understood(data, clean, params.items)
+    if "babble" in params.kinds and len(data.waves) < 2:
+        raise ParamError(
+            "babble mixes other recordings, and the data hold one; add some, or leave babble out"
+        )
     cells = {name: cell for name, cell in cells_of(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([SILENCE] if ctx.wants(SILENCE) else []), *cells]
     values = np.zeros((len(METRICS), len(units), len(conditions)))

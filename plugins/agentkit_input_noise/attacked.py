@@ -13,6 +13,7 @@ from agentkit_input_noise import attacks, classify, curve_files, picture_files
 from agentkit_input_noise.addresses import draw as draw_items
 from agentkit_input_noise.attacks import Ball, InputGradient
 from agentkit_input_noise.images import measured_size, write_strength
+from agentkit_input_noise.needs import CLASSIFIER, IMAGES, fetch
 from agentkit_input_noise.sweep import CHANCE, name_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ MOST_ROWS = 128
 
 def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    classifier, data = ctx.target(params.target), ctx.target(params.data)
+    classifier, data = fetch(ctx, params.target, CLASSIFIER), fetch(ctx, params.data, IMAGES)
     kinds = (params.kind, *CONTROLS)
     cells = [(kind, eps) for kind in kinds for eps in params.eps]
     conditions = [BASELINE, CHANCE, *(name_of(*cell) for cell in cells)]
@@ -48,7 +49,7 @@ def measure(params: Attack, units: Sequence[Unit], ctx: Context, metrics: Sequen
     for u, unit in enumerate(units):
         images, given = classify.pool(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
-            classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
+            classify.require_usable(classifier, data, images, ctx.device, ctx.batch)
         outputs = {BASELINE: classify.logits(classifier, images, ctx.device, ctx.batch)}
         clean = outputs[BASELINE].argmax(dim=1)
         labels = clean if given is None else given
@@ -114,6 +115,7 @@ def perturbed(
         seen = draw_items(unit.rng("learn"), data.train, params.learn, what="train images")
         x, y = classify.labelled(data, seen)
         learnt = attacks.universal(gradient, x.to(device), y.to(device), ball, step=step, generator=stream)
+        gradient.require_felt()
         moved = (images + learnt.cpu()).clamp(0, 1)
     else:
         moved = by_gradient(params, gradient, images, labels, ball, step, stream, device)
@@ -153,4 +155,5 @@ def by_gradient(
                 generator=stream,
             )
         done.append(moved.cpu())
+    gradient.require_felt()
     return torch.cat(done)

@@ -72,7 +72,7 @@ class InputGradient:
     """
 
     def __init__(self, classifier: Any) -> None:
-        self._classifier = classifier
+        self._classifier, self._felt = classifier, False
 
     def logits(self, x: Tensor) -> Tensor:
         """The classifier's outputs."""
@@ -89,15 +89,27 @@ class InputGradient:
             (gradient,) = torch.autograd.grad(loss, point, allow_unused=True)
         if gradient is None:
             raise NotDifferentiableError(self._breaker(x))
+        self._felt = self._felt or bool(gradient.any())
         return gradient
+
+    def require_felt(self) -> None:
+        """Refuse gradients that were exactly zero for every image so far: the attack has not moved anything."""
+        if not self._felt:
+            raise NotDifferentiableError(
+                "the gradient is exactly zero for every image, so an attack stays where it starts: the classifier "
+                "rounds or compares somewhere, or its logits are so far apart that softmax is 0 and 1; use a random "
+                "control or another target"
+            )
 
     def _breaker(self, x: Tensor) -> str:
         """Names the first module whose output has lost the gradient of its input."""
-        broken: list[str] = []
+        broken: list[tuple[str, bool]] = []
         if isinstance(self._classifier, nn.Module):
             hooks = [
                 module.register_forward_hook(
-                    lambda _m, _i, out, name=name: broken.append(name) if not _has_gradient(out) else None
+                    lambda _m, given, out, name=name: (
+                        None if _has_gradient(out) else broken.append((name, _has_gradient(given[0])))
+                    )
                 )
                 for name, module in self._classifier.named_modules()
                 if name and not any(True for _ in module.children())
@@ -110,11 +122,10 @@ class InputGradient:
                 torch.func.functional_call(self._classifier, frozen, (x.detach().requires_grad_(),))
             for hook in hooks:
                 hook.remove()
-        where = (
-            f"module {broken[0]!r} breaks it"
-            if broken
-            else "the classifier is no torch module or detaches its input"
-        )
+        where = "the classifier is no torch module or detaches its input"
+        if broken:
+            name, entered = broken[0]
+            where = f"module {name!r} breaks it" if entered else f"it is lost before module {name!r}"
         return f"no gradient reaches the images: {where}; use a random control or another target"
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from agentkit import BASELINE, Measurements
-from agentkit_input_noise import bounds, classify
+from agentkit_input_noise import bounds, classify, curve_files
 from agentkit_input_noise.bounds import InputBall
 from agentkit_input_noise.margins import verified_margins
+from agentkit_input_noise.needs import CLASSIFIER, IMAGES, fetch
 from agentkit_input_noise.sweep import wanted
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from agentkit import Context, Unit
+    from agentkit import Context, Metric, Unit
     from agentkit_input_noise.bounds_tool import Bounds
 
 METRICS = ("verified", "mean_width")
@@ -26,15 +27,17 @@ MOST_COEFFICIENTS = 1 << 24
 """Coefficients of linear functions held at once (64 MiB)."""
 
 
-def measure(params: Bounds, units: Sequence[Unit], ctx: Context) -> Measurements:
+def measure(params: Bounds, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]) -> Measurements:
     """All methods and radii on all units; see the tool's docstring."""
-    network, data = ctx.target(params.target), ctx.target(params.data)
+    network, data = fetch(ctx, params.target, CLASSIFIER), fetch(ctx, params.data, IMAGES)
     bounds.layers(network)
     cells = wanted(params.methods, params.eps, ctx)
     conditions = [BASELINE, *cells]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     for u, unit in enumerate(units):
         images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
+        if u == 0:
+            classify.require_usable(network, data, images, ctx.device)
         plain = classify.logits(network, images, ctx.device).argmax(dim=1)
         there = images.to(ctx.device), labels.to(ctx.device)
         values[:, u, 0] = (float((plain == labels).double().mean()), 0.0)
@@ -45,7 +48,26 @@ def measure(params: Bounds, units: Sequence[Unit], ctx: Context) -> Measurements
                 float((high - low).double().mean()),
             )
         ctx.progress(u + 1, len(units))
-    return Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
+    draw(ctx, params, table, metrics)
+    return table
+
+
+def draw(ctx: curve_files.Files, params: Bounds, table: Measurements, metrics: Sequence[Metric]) -> None:
+    """Store verified share and width by radius and method, with intervals over units, as `bounds.json` and `.svg`."""
+    if ctx.conditions is not None or len(table.units) < curve_files.LEAST_UNITS:
+        return
+    rows = [
+        {"condition": name, metric: float(column.mean()), "half_width_95": curve_files.t_half_width(column)}
+        for metric in table.metrics
+        for name in table.conditions
+        for column in [table.column(metric, name)]
+    ]
+    ctx.artifact("bounds.json", rows)
+    ctx.artifact(
+        "bounds.svg",
+        curve_files.draw_sizes(table, METRICS, params.methods, params.eps, f"radius (L{params.norm})"),
+    )
 
 
 def in_parts(

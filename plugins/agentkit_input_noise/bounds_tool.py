@@ -56,4 +56,4 @@ def noise_bounds(params: Bounds, units: Sequence[Unit], ctx: Context) -> agentki
     """
     from agentkit_input_noise import bounded
 
-    return bounded.measure(params, units, ctx)
+    return bounded.measure(params, units, ctx, noise_bounds.metrics)

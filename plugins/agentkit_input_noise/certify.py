@@ -12,6 +12,7 @@ import torch
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import classify, curve_files, smoothing
 from agentkit_input_noise.errors import UnreachableRadiusError
+from agentkit_input_noise.needs import CLASSIFIER, IMAGES, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from agentkit import Context, Unit
+    from agentkit import Context, Metric, Unit
     from agentkit_input_noise.certify_tool import Certify
     from agentkit_input_noise.classify import Classifier
 
@@ -69,16 +70,16 @@ class NoiseStream:
         return self._sigma * torch.randn((draws, *self._shape), generator=self._generator)
 
 
-def measure(params: Certify, units: Sequence[Unit], ctx: Context) -> Measurements:
+def measure(params: Certify, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]) -> Measurements:
     """All radii on all units; see the tool's docstring."""
-    classifier, data = ctx.target(params.target), ctx.target(params.data)
+    classifier, data = fetch(ctx, params.target, CLASSIFIER), fetch(ctx, params.data, IMAGES)
     require_reachable(params)
     conditions = [BASELINE, *(f"r={r:g}" for r in params.radii)]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     for u, unit in enumerate(units):
         images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
-            classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
+            classify.require_usable(classifier, data, images, ctx.device, ctx.batch)
         plain = classify.logits(classifier, images, ctx.device, ctx.batch).argmax(dim=1)
         values[:, u, 0] = (float((plain == labels).double().mean()), 0, 1, 0)
         found = decide(params, unit, images, classifier, ctx)
@@ -89,7 +90,7 @@ def measure(params: Certify, units: Sequence[Unit], ctx: Context) -> Measurement
         values[3, u, 1:] = (found.radius * right).mean(axis=0)
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
-    draw(ctx, params, table)
+    draw(ctx, params, table, metrics)
     return table
 
 
@@ -225,8 +226,8 @@ def _blocks(total: int, size: int) -> Iterator[int]:
         yield min(size, total - start)
 
 
-def draw(ctx: curve_files.Files, params: Certify, table: Measurements) -> None:
-    """Store the certified accuracy by radius, with an interval over units, as `certified.json` and `.svg`."""
+def draw(ctx: curve_files.Files, params: Certify, table: Measurements, metrics: Sequence[Metric]) -> None:
+    """Store the certified accuracy by radius with an interval over units, and the claims worth registering."""
     if ctx.conditions is not None or len(table.units) < 2:
         return
     radii = np.array([0.0, *params.radii])
@@ -246,6 +247,12 @@ def draw(ctx: curve_files.Files, params: Certify, table: Measurements) -> None:
     ctx.artifact(
         "certified.json", {"mode": params.mode, "sigma": params.sigma, "alpha": params.alpha, "curve": rows}
     )
+    names = [BASELINE, *(f"r={r:g}" for r in params.radii)]
+    means = {row_name: float(column.mean()) for row_name, column in zip(names, levels.T, strict=True)}
+    ctx.artifact("contrasts.json", [
+        curve_files.claim(f"certified share lost at {name}", {name: 1.0, BASELINE: -1.0}, "less", metrics[0], means)
+        for name in names[1:]
+    ])  # fmt: skip
     ctx.artifact("certified.svg", curve_files.draw_band(
         radii, [r["certified"] for r in rows], [r["low"] for r in rows], [r["high"] for r in rows],
         x="L2 radius", y="certified and right", label=f"{params.mode}, sigma {params.sigma:g} (mean, 95 % over units)",

@@ -93,4 +93,4 @@ def noise_certify(params: Certify, units: Sequence[Unit], ctx: Context) -> agent
     """
     from agentkit_input_noise import certify
 
-    return certify.measure(params, units, ctx)
+    return certify.measure(params, units, ctx, noise_certify.metrics)

@@ -74,6 +74,12 @@ def pool(data: Any, items: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         ParamError: pixels that are not numbers in [0, 1], or images that are not (channels, height, width),
             naming the first offending item.
     """
+    if not isinstance(data.images, torch.Tensor):
+        raise ParamError(
+            f"images are a {type(data.images).__name__}; give a torch tensor: torch.as_tensor(images)"
+        )
+    if not len(items):
+        raise ParamError("no image was drawn; the data set is empty, or items is 0")
     index = torch.tensor(items, dtype=torch.long)
     images = data.images[index].to(torch.float32)
     if images.ndim != 4:
@@ -97,12 +103,23 @@ def labelled(data: Any, items: Sequence[int]) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-def require_deterministic(
-    classifier: Classifier, images: Tensor, device: str, rows: int | None = None
+def require_usable(
+    classifier: Classifier, data: Any, images: Tensor, device: str, rows: int | None = None
 ) -> None:
-    """Refuse a classifier whose second pass over the same images differs (dropout is on)."""
+    """Refuse a classifier whose second pass over the same image differs, and labels that are no class of it.
+
+    Raises:
+        TargetNotDeterministicError: dropout is on.
+        ParamError: a label of the data set that the classifier cannot give.
+    """
     some = images[:1]
     first, second = (logits(classifier, some, device, rows) for _ in range(2))
+    classes, labels = first.shape[1], data.labels
+    if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ParamError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}, and the classifier has classes 0 to "
+            f"{classes - 1}; choose target and data that belong together"
+        )
     if not torch.equal(first, second):
         raise TargetNotDeterministicError(
             "the classifier gave other outputs on a second pass; put it into evaluation mode: model.eval()"

@@ -206,19 +206,20 @@ def draw_band(
     return text.getvalue()
 
 
-def draw_detection(rows: Sequence[dict[str, Any]], strengths: Sequence[float], kinds: Sequence[str]) -> str:
-    """AUROC by size, attack and controls side by side, as SVG text."""
-    at = {row["condition"]: row for row in rows}
-    with svg_figure(1) as (panels, text):
-        axes = panels[0]
-        for colour, kind in zip(COLOURS, kinds, strict=False):
-            found = [at[name_of(kind, s)] for s in sorted(strengths)]
-            axes.errorbar(
-                sorted(strengths), [r["auroc"] for r in found], yerr=[r["half_width_95"] for r in found], fmt="o-",
-                ms=3.5, lw=1.2, color=colour, label=f"{kind} (mean, 95 % over units)",
-            )  # fmt: skip
-        axes.axhline(0.5, color="0.6", lw=0.8, ls=":", label="no detection")
-        axes.set(xlabel="L-inf size", ylabel="AUROC", ylim=(0.3, 1.02))
+def draw_sizes(
+    table: Measurements, metrics: Sequence[str], kinds: Sequence[str], sizes: Sequence[float], axis: str
+) -> str:
+    """One panel a metric: its level from baseline over all sizes, the kinds side by side, as SVG text."""
+    names = {kind: [BASELINE, *(name_of(kind, s) for s in sorted(sizes))] for kind in kinds}
+    with svg_figure(len(metrics)) as (panels, text):
+        for axes, metric in zip(panels, metrics, strict=True):
+            for colour, kind in zip(COLOURS, kinds, strict=False):
+                columns = [table.column(metric, name) for name in names[kind]]
+                axes.errorbar(
+                    [0, *sorted(sizes)], [c.mean() for c in columns], yerr=[t_half_width(c) for c in columns],
+                    fmt="o-", ms=3.5, lw=1.2, color=colour, label=f"{kind} (mean, 95 % over units)",
+                )  # fmt: skip
+            axes.set(xlabel=axis, ylabel=metric)
     return text.getvalue()
 
 

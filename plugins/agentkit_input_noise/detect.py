@@ -16,6 +16,8 @@ from agentkit import BASELINE, Measurements
 from agentkit_input_noise import attacked, classify, curve_files, picture_files
 from agentkit_input_noise.attack_tool import Attack
 from agentkit_input_noise.attacked import CONTROLS
+from agentkit_input_noise.images import measured_size
+from agentkit_input_noise.needs import CLASSIFIER, IMAGES, SCORE, fetch
 from agentkit_input_noise.noise_predictor import scores_of, times_up_to
 from agentkit_input_noise.roc import auroc, roc
 from agentkit_input_noise.sweep import name_of
@@ -69,16 +71,20 @@ class Reference:
 
 def measure(params: Detect, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    classifier, data, predictor = ctx.target(params.target), ctx.target(params.data), ctx.target(params.score)
+    classifier, data = fetch(ctx, params.target, CLASSIFIER), fetch(ctx, params.data, IMAGES)
+    predictor = fetch(ctx, params.score, SCORE)
     kinds = (params.attack, *CONTROLS)
     conditions = [c for c in [BASELINE, *(name_of(k, e) for k in kinds for e in params.eps)] if ctx.wants(c)]
     attack = Attack(kind=params.attack, eps=params.eps, items=params.items)
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     curves: dict[str, list[NDArray[np.float64]]] = {name: [] for name in conditions}
+    sizes: dict[str, list[tuple[float, float]]] = {name: [] for name in conditions}
+    shown: dict[str, picture_files.Shown] = {}
+    shown_labels: list[int] = []
     for u, unit in enumerate(units):
         images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
-            classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
+            classify.require_usable(classifier, data, images, ctx.device, ctx.batch)
         moved = {BASELINE: images}
         for eps in params.eps:
             if any(ctx.wants(name_of(kind, eps)) for kind in kinds):
@@ -92,12 +98,28 @@ def measure(params: Detect, units: Sequence[Unit], ctx: Context, metrics: Sequen
             strange = score(moved[name])
             values[:, u, c] = (auroc(clean, strange), right)
             curves[name].append(roc(clean, strange))
+            sizes[name].append(measured_size(moved[name], images))
+            if unit.index == 0:
+                shown[name], shown_labels = picture_files.some(moved[name], outputs), labels.tolist()
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     draw(ctx, params, table, metrics)
+    picture_files.write_images(ctx, shown, shown_labels)
+    write_strength(ctx, params, sizes)
     if ctx.conditions is None and len(units) >= curve_files.LEAST_UNITS:
         ctx.artifact("roc.svg", picture_files.draw_roc(curves, params.eps, kinds))
     return table
+
+
+def write_strength(ctx: Context, params: Detect, sizes: dict[str, list[tuple[float, float]]]) -> None:
+    """Store requested beside measured sizes of a whole exploration: does the control match the attack?"""
+    if ctx.conditions is None:
+        requested = {name_of(kind, e): e for kind in (params.attack, *CONTROLS) for e in params.eps}
+        means = {name: np.mean(sizes[name], axis=0).tolist() for name in requested}
+        ctx.artifact("strength.json", [
+            {"condition": name, "requested": e, "linf": means[name][0], "l2": means[name][1]}
+            for name, e in requested.items()
+        ])  # fmt: skip
 
 
 def detector_of(params: Detect, predictor: nn.Module, data: Any, unit: Unit) -> Any:
@@ -162,4 +184,7 @@ def draw(ctx: curve_files.Files, params: Detect, table: Measurements, metrics: S
                           {name_of(params.attack, e): 1.0, name_of(control, e): -1.0}, "greater", metrics[0], levels)
         for e in params.eps for control in CONTROLS
     ])  # fmt: skip
-    ctx.artifact("detection.svg", curve_files.draw_detection(rows, params.eps, (params.attack, *CONTROLS)))
+    ctx.artifact(
+        "detection.svg",
+        curve_files.draw_sizes(table, METRICS, (params.attack, *CONTROLS), params.eps, "L-inf size"),
+    )

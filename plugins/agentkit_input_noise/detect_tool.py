@@ -40,7 +40,7 @@ class Detect(Params):
 
 @agentkit.tool(
     name="noise.detect",
-    version="1",
+    version="2",
     metrics=[
         Metric("auroc", 0, 1, baseline=0.5),
         Metric("accuracy", 0, 1),

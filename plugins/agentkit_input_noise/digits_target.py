@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KNOWN = ("", "cnn", "score")
+RECIPES = {"cnn": 1, "score": 2}
+"""Raised when a network is trained otherwise than before."""
 
 
 def _file(rest: str) -> Path:
@@ -19,7 +21,7 @@ def _file(rest: str) -> Path:
     from agentkit_input_noise import digits, noise_predictor, trained
 
     data = digits.load_digits()
-    recipe = {"model": f"digits:{rest} 1", "digits": data.sha256, "torch": torch.__version__}
+    recipe = {"model": f"digits:{rest} {RECIPES[rest]}", "digits": data.sha256, "torch": torch.__version__}
     if rest == "cnn":
         return trained.model_file("digits-cnn", recipe, lambda: {**digits.train(data)})
     images = data.images[list(data.train)]
@@ -32,7 +34,7 @@ def _require_known(rest: str) -> None:
 
 
 def fingerprint(rest: str) -> str:
-    """Hash of the images, or of the trained weights' file; trains them (10 s) when they are not there yet."""
+    """Hash of the images, or of the trained weights' file; trains them (12 s) when they are not there yet."""
     from agentkit_input_noise import digits, trained
 
     _require_known(rest)

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agentkit_input_noise.curve_fits import Crossing, Logistic, censored, crossings, isotonic, logistic
+from agentkit_input_noise.curve_fits import (
+    LEAST_FOR_LOGISTIC,
+    Crossing,
+    Logistic,
+    censored,
+    crossings,
+    isotonic,
+    logistic,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +89,7 @@ class Curve:
             "area": self.area,
             "non_monotone": self.non_monotone,
             "why_no_ed50": self.why_no_ed50,
+            "why_no_logistic": self.why_no_logistic,
             "status": "descriptive: only a verdict is a finding",
         }
 
@@ -104,6 +113,13 @@ class Curve:
         if self.non_monotone:
             return "the curve is not monotone"
         return "the baseline does not stand above the floor"
+
+    @property
+    def why_no_logistic(self) -> str | None:
+        """Why the isotonic fit is the only one, or None."""
+        if self.logistic is not None:
+            return None
+        return f"{len(self.strengths)} strengths, zero among them; a fit of four parameters needs {LEAST_FOR_LOGISTIC}"
 
 
 def describe(

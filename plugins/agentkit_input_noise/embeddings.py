@@ -39,7 +39,7 @@ def embed(encoder: Encoder, texts: Iterable[str], batch: int | None = None) -> V
     distinct = list(dict.fromkeys(texts))
     if not distinct:
         return {}
-    _require_unicode(distinct)
+    require_unicode(distinct)
     rows = encoder.encode(distinct) if batch is None else encoder.encode(distinct, batch_size=batch)  # type: ignore[call-arg]  # asked only after an out-of-memory
     rows = rows.detach().cpu().numpy() if hasattr(rows, "detach") else np.asarray(rows)
     _require_rows(rows, distinct)
@@ -65,8 +65,13 @@ def embed_clean(encoder: Encoder, texts: Iterable[str], batch: int | None = None
     return known
 
 
-def _require_unicode(texts: Sequence[str]) -> None:
+def require_unicode(texts: Sequence[str]) -> None:
+    """Refuse what is no text, and text that was read in another encoding; raises `ParamError`."""
     for text in texts:
+        if not isinstance(text, str):
+            raise ParamError(
+                f"{text!r} is no text but {type(text).__name__}; decode it first, as UTF-8 for example"
+            )
         if any("\ud800" <= c <= "\udfff" for c in text):
             raise ParamError(
                 f"the text {text!r} holds half a surrogate pair: it was read in another encoding; read it as UTF-8"

@@ -22,8 +22,12 @@ KERNELS = {
     "noise.text": "linkage", "noise.slots": "slots", "noise.image": "images", "noise.attack": "attacked",
     "noise.rl": "rollouts", "noise.asr": "asr", "noise.graph": "links", "noise.certify": "certify",
     "noise.detect": "detect", "noise.pii": "anonymised", "noise.purify": "purified",
+    "noise.bounds": "bounded",
 }  # fmt: skip
 """Module that draws each tool's files."""
+
+WITHOUT_FITS = ("noise.certify", "noise.detect", "noise.bounds")
+"""Tools whose curves are not fitted, so that no bootstrap is drawn from the units."""
 
 
 class Folder:
@@ -59,9 +63,7 @@ def write_figures(
         raise ParamError(f"{tool.name} has no curves; those that have: {', '.join(KERNELS)}")
     kernel = import_module(f"agentkit_input_noise.{KERNELS[tool.name]}")
     parsed = tool.parse(params)
-    if tool.name == "noise.certify":
-        kernel.draw(folder, parsed, table)
-    elif tool.name == "noise.detect":
+    if tool.name in WITHOUT_FITS:
         kernel.draw(folder, parsed, table, tool.metrics)
     else:
         kernel.draw(folder, parsed, table, tool.metrics, units)

@@ -10,6 +10,7 @@ import torch
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import classify, curve_files, picture_files
 from agentkit_input_noise.image_tool import IMAGENET_C, ImageNoise
+from agentkit_input_noise.needs import CLASSIFIER, IMAGES, fetch
 from agentkit_input_noise.pixels import PixelNoise
 from agentkit_input_noise.sweep import CHANCE, name_of
 
@@ -28,7 +29,7 @@ def measure(
     params: ImageNoise, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    classifier, data = ctx.target(params.target), ctx.target(params.data)
+    classifier, data = fetch(ctx, params.target, CLASSIFIER), fetch(ctx, params.data, IMAGES)
     cells = {name: cell for name, cell in sweep_of(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]
     names = METRICS if data.labels is not None else WITHOUT_LABELS
@@ -38,7 +39,7 @@ def measure(
     for u, unit in enumerate(units):
         images, labels = classify.pool(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
-            classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
+            classify.require_usable(classifier, data, images, ctx.device, ctx.batch)
         outputs = {BASELINE: classify.logits(classifier, images, ctx.device, ctx.batch)}
         clean = outputs[BASELINE].argmax(dim=1).numpy()
         outputs[CHANCE] = outputs[BASELINE][torch.from_numpy(unit.rng("chance").permutation(len(images)))]

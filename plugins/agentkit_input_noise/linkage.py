@@ -9,10 +9,11 @@ import numpy as np
 
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import curve_files, keyed, letters, sweep
-from agentkit_input_noise.embeddings import Vectors, embed, embed_clean
+from agentkit_input_noise.embeddings import Vectors, embed, embed_clean, require_unicode
+from agentkit_input_noise.needs import ENCODER, TEXTS, fetch
 from agentkit_input_noise.sweep import CHANCE
 from agentkit_input_noise.text_classes import NearestClass
-from agentkit_input_noise.words import LEVEL_KINDS, WordNoise
+from agentkit_input_noise.words import LEVEL_KINDS, WordNoise, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +78,7 @@ def measure(
     params: TextNoise, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    encoder, data = ctx.target(params.target), ctx.target(params.data)
+    encoder, data = fetch(ctx, params.target, ENCODER), fetch(ctx, params.data, TEXTS)
     rewritten = ctx.target(params.variants) if params.variants else None
     cells = {name: cell for name, cell in cells_of(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]
@@ -144,6 +145,7 @@ def ask(
     pool = data.candidates(rng, items, params.candidates)
     place = {index: k for k, index in enumerate(pool)}
     texts = [data.texts[i] for i in items]
+    require_unicode(texts)
     queries, edit_rate = {BASELINE: texts, CHANCE: texts}, {BASELINE: 0.0, CHANCE: 0.0}
     noise: dict[str, Callable[[float], tuple[list[str], int, int]]] = {}
     for name, (kind, strength) in cells.items():
@@ -175,10 +177,7 @@ def noise_of(
             return noised.texts, int(noised.edited.sum()), int(noised.editable.sum())
 
         return by_letters
-    words = WordNoise(
-        [list(zip(data.tokens[i], data.tags[i], strict=True)) for i in items],
-        items, kind, key, data, variants=rewritten,
-    )  # fmt: skip
+    words = WordNoise(labelled(data, items), items, kind, key, data, variants=rewritten)
 
     def by_words(strength: float) -> tuple[list[str], int, int]:
         noised = words.at(strength)

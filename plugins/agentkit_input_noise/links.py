@@ -11,6 +11,7 @@ from agentkit.errors import ParamError, TargetError
 from agentkit_input_noise import curve_files, edges, keyed, sweep
 from agentkit_input_noise.graph import normalised
 from agentkit_input_noise.graph_tool import RANK_KIND
+from agentkit_input_noise.needs import GRAPH, LINKER, fetch
 from agentkit_input_noise.roc import auroc
 from agentkit_input_noise.sweep import CHANCE, name_of
 
@@ -52,8 +53,8 @@ def measure(
     params: GraphNoise, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    predictor: LinkPredictor = ctx.target(params.target)
-    graph = ctx.target(params.data)
+    predictor: LinkPredictor = fetch(ctx, params.target, LINKER)
+    graph = fetch(ctx, params.data, GRAPH)
     require_usable(graph, params)
     cells = {name: cell for name, cell in cells_of(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *cells]

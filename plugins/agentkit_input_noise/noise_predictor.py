@@ -12,12 +12,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from agentkit.errors import TargetError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 SEED = 20_233
-STEPS = 3_000
+STEPS = 5_000
 BATCH = 256
+RATE = 3e-3
+"""First rate of Adam, falling to zero along a cosine. At a constant 1e-3 and 3,000 steps the loss on test digits at
+t = 0.05 is 0.65 instead of 0.51: such a net knows little of small noise, and neither does the detector."""
+
 TIMES = (0.001, 0.301)
 """Range of diffusion times that it learns; detection uses times up to 0.1."""
 
@@ -36,19 +42,36 @@ def predictor(pixels: int) -> nn.Sequential:
 
 
 def predict(net: nn.Module, x: Tensor, t: Tensor) -> Tensor:
-    """Predicted noise of x, shape (..., pixels), at times t, shape (..., 1)."""
-    found: Tensor = net(torch.cat([x, t], dim=-1))
+    """Predicted noise of x, shape (..., pixels), at times t, shape (..., 1).
+
+    Raises:
+        TargetError: the network takes or gives something else.
+    """
+    try:
+        found: Tensor = net(torch.cat([x, t], dim=-1))
+    except torch.OutOfMemoryError:
+        raise  # the worker goes on with smaller batches
+    except RuntimeError as error:
+        raise TargetError(
+            f"the noise predictor cannot take {x.shape[-1]} pixels and a time: {error}; choose score and data that "
+            "belong together"
+        ) from error
+    if found.shape != x.shape:
+        raise TargetError(
+            f"the noise predictor gave shape {tuple(found.shape)}; {tuple(x.shape)} was expected"
+        )
     return found
 
 
 def train(images: Tensor) -> dict[str, np.ndarray]:
-    """Weights after 3,000 steps of Adam (1e-3) on images in [0, 1]; about 10 CPU s."""
+    """Weights after 5,000 steps of Adam on images in [0, 1]; about 12 CPU s."""
     generator = torch.Generator().manual_seed(SEED)
     flat = 2 * images.flatten(1) - 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         net = predictor(flat.shape[1]).train()
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
         x = flat[torch.randint(len(flat), (BATCH,), generator=generator)]
         t = TIMES[0] + (TIMES[1] - TIMES[0]) * torch.rand((BATCH, 1), generator=generator)
@@ -58,6 +81,7 @@ def train(images: Tensor) -> dict[str, np.ndarray]:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
         optimizer.step()
+        schedule.step()
     return {name: value.numpy() for name, value in net.state_dict().items()}
 
 

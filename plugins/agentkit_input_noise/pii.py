@@ -71,7 +71,7 @@ class Hider:
         return Hidden(done, replaced)
 
     def _hash(self, word: str) -> np.uint32:
-        digest = hashlib.blake2b(_core(word).lower().encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(_core(word).lower().encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return np.uint32(keyed.item_hash(self._key, [int.from_bytes(digest, "big")])[0])
 
     def _chosen(self, word: str, share: float) -> bool:

@@ -12,6 +12,7 @@ from agentkit_input_noise import attacked, classify, curve_files
 from agentkit_input_noise.attack_tool import Attack
 from agentkit_input_noise.attacks import Ball, InputGradient
 from agentkit_input_noise.curve_files import claim, t_half_width
+from agentkit_input_noise.needs import CLASSIFIER, IMAGES, fetch
 from agentkit_input_noise.purifiers import purifier
 from agentkit_input_noise.sweep import CHANCE, name_of
 
@@ -29,14 +30,14 @@ ATTACK, CONTROL, ADAPTIVE = "pgd", "random_sphere", "adaptive"
 
 def measure(params: Purify, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    classifier, data = ctx.target(params.target), ctx.target(params.data)
+    classifier, data = fetch(ctx, params.target, CLASSIFIER), fetch(ctx, params.data, IMAGES)
     purifiers = {str(name): purifier(name, data) for name in params.purifiers}
     conditions = [c for c in conditions_of(params) if ctx.wants(c)]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     for u, unit in enumerate(units):
         images, labels = classify.labelled(data, data.draw(unit.rng("items"), params.items))
         if u == 0:
-            classify.require_deterministic(classifier, images, ctx.device, ctx.batch)
+            classify.require_usable(classifier, data, images, ctx.device, ctx.batch)
         sent = sent_in(params, unit, classifier, purifiers, data, images, labels, ctx)
         for c, name in enumerate(conditions):
             cleaner = purifiers.get(name.partition(".")[0])

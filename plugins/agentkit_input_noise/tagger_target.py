@@ -1,7 +1,9 @@
-"""The target `tagger:ngram`, trained on the addresses' train split on first use."""
+"""The targets `tagger:ngram` (trained on the addresses on first use) and `tagger:sha256:HEX` (an adapter of a run)."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import agentkit
@@ -10,12 +12,18 @@ from agentkit.errors import TargetError, unknown
 if TYPE_CHECKING:
     from pathlib import Path
 
-KNOWN = ("ngram",)
+NGRAM = "ngram"
+STORED = re.compile(r"sha256:([0-9a-f]{64})")
 
 
-def _file(rest: str) -> Path:
-    if rest not in KNOWN:
-        raise TargetError(unknown("tagger", f"tagger:{rest}", [f"tagger:{k}" for k in KNOWN]))
+@dataclass(frozen=True)
+class StoredAdapter:
+    """An adapter among the artifacts of a store; a tool reads it through its worker (`adapter_tagger.opened`)."""
+
+    sha256: str
+
+
+def _file() -> Path:
     import numpy as np
 
     from agentkit_input_noise import tagger, trained
@@ -27,20 +35,28 @@ def _file(rest: str) -> Path:
 
 
 def fingerprint(rest: str) -> str:
-    """Hash of the trained weights' file; trains them (4 s) when they are not there yet."""
+    """Hash of the weights' file; trains those of `tagger:ngram` (4 s) when they are not there yet."""
     from agentkit_input_noise import trained
 
-    return trained.file_sha256(_file(rest))
+    if stored := STORED.fullmatch(rest):
+        return stored[1]
+    if rest != NGRAM:
+        hint = "tagger:sha256:HEX, an adapter that weight.finetune stored, works too."
+        raise TargetError(unknown("tagger", f"tagger:{rest}", [f"tagger:{NGRAM}"], hint=hint))
+    return trained.file_sha256(_file())
 
 
 @agentkit.target("tagger", fingerprint=fingerprint)
 def tagger(rest: str, device: str) -> Any:
-    """Sequence labeller for US addresses, 29 tags: hashed n-grams and a linear softmax, trained on first use."""
+    """Labeller of US addresses, 29 tags: tagger:ngram, hashed n-grams; tagger:sha256:HEX, an adapter of weight.finetune."""
     import numpy as np
 
     from agentkit_input_noise import trained
     from agentkit_input_noise.addresses import addresses
     from agentkit_input_noise.tagger import NgramTagger, tag_names
 
-    weights = trained.read(_file(rest))["weights"]
+    sha256 = fingerprint(rest)
+    if rest != NGRAM:
+        return StoredAdapter(sha256)
+    weights = trained.read(_file())["weights"]
     return NgramTagger(np.asarray(weights, dtype=np.float32), tag_names(addresses.load("", "cpu")))

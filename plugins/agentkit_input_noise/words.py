@@ -8,7 +8,7 @@ word they come from, or the outside label. All randomness is keyed (`keyed.py`).
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -258,6 +258,20 @@ def _letters_in(words: Words, labels: frozenset[str]) -> list[bool]:
     for i, (word, tag) in enumerate(words):
         flags += ([False] if i else []) + [tag in labels] * len(word)
     return flags
+
+
+def labelled(data: Any, items: Sequence[int]) -> list[Words]:
+    """Words with labels of a data set's items; raises `LabelMismatchError` where there are none or too few."""
+    if not hasattr(data, "tokens") or not hasattr(data, "tags"):
+        raise LabelMismatchError(
+            "these texts have no labelled words (.tokens and .tags), so only kinds of letters can be asked of them"
+        )
+    for item in items:
+        if len(data.tokens[item]) != len(data.tags[item]):
+            raise LabelMismatchError(
+                f"item {item} has {len(data.tokens[item])} words and {len(data.tags[item])} labels; give each word one"
+            )
+    return [list(zip(data.tokens[i], data.tags[i], strict=True)) for i in items]
 
 
 def _require_words(sentences: Sequence[Words], items: Sequence[int]) -> None:

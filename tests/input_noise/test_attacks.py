@@ -123,7 +123,7 @@ def test_parameters_that_require_gradients_change_neither_the_attack_nor_the_ref
         def forward(self, x):
             return self.last(self.lost(x).detach())
 
-    with pytest.raises(NotDifferentiableError, match="module 'last' breaks it"):
+    with pytest.raises(NotDifferentiableError, match="lost before module 'last'"):
         InputGradient(Detached())(x, y)
 
 
@@ -293,3 +293,30 @@ def test_without_labels_an_attack_leads_away_from_the_clean_prediction(
     assert "flip_rate" in context.artifacts["curve.json"]
     with pytest.raises(ParamError, match="uap learns from labelled train images"):
         noise_attack(noise_attack.parse({"kind": "uap"}), units[:1], context)
+
+
+class Rounds(nn.Module):
+    """Differentiable by name only: the gradient of rounding is zero everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.last(x.flatten(1).round())
+
+
+@pytest.mark.parametrize("kind", ["fgsm", "pgd", "gradient_shift", "uap"])
+def test_a_gradient_of_zeros_is_refused_and_not_taken_for_robustness(make_context, digits, units, kind):
+    context = make_context({"digits:cnn": Rounds().eval(), "digits:": digits})
+    with pytest.raises(NotDifferentiableError, match="exactly zero for every image"):
+        noise_attack(
+            noise_attack.parse({"kind": kind, "eps": [0.1], "items": 8, "learn": 10}), units[:1], context
+        )
+
+
+def test_labels_that_no_class_can_be_are_refused(make_context, digits, digits_net, units):
+    few = nn.Sequential(digits_net, nn.Linear(10, 3)).eval()
+    context = make_context({"digits:cnn": few, "digits:": digits})
+    with pytest.raises(ParamError, match="labels run from 0 to 9, and the classifier has classes 0 to 2"):
+        noise_attack(noise_attack.parse({"eps": [0.1], "items": 8}), units[:1], context)

@@ -149,12 +149,14 @@ def test_a_layer_without_known_bounds_is_refused_with_those_known(layer):
 
 def test_the_tool_verifies_fewer_images_at_larger_radii(make_context, digits, digits_net, units):
     context = make_context({"digits:cnn": digits_net, "digits:": digits})
-    table = noise_bounds(noise_bounds.parse({"eps": [0.005, 0.05], "items": 3}), units[:1], context)
-    verified = {c: table.column("verified", c)[0] for c in table.conditions}
+    table = noise_bounds(noise_bounds.parse({"eps": [0.005, 0.05], "items": 3}), units[:2], context)
+    verified = {c: table.column("verified", c).mean() for c in table.conditions}
     assert verified["baseline"] >= verified["crown=0.005"] >= verified["ibp=0.005"] >= verified["ibp=0.05"]
     assert verified["crown=0.005"] > verified["ibp=0.05"]
     assert table.column("mean_width", "crown=0.005")[0] < table.column("mean_width", "ibp=0.005")[0]
     assert noise_bounds.explore_only
+    assert len(context.artifacts["bounds.json"]) == 2 * len(table.conditions)
+    assert "<svg" in context.artifacts["bounds.svg"]
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("ibp", "IBP"), ("crown", "CROWN")])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from agentkit.errors import ParamError
+from agentkit.errors import ParamError, TargetError
 from agentkit_input_noise import noise_predictor
 from agentkit_input_noise.detect import Reference, detector_of
 from agentkit_input_noise.detect_tool import noise_detect
@@ -104,6 +104,29 @@ def test_an_exploration_leaves_the_claim_of_excess_over_both_controls(
     assert claims == {"pgd=0.2 beyond random_sign=0.2", "pgd=0.2 beyond random_sphere=0.2"}
     assert len(context.artifacts["detection.json"]) == 4
     assert "<svg" in context.artifacts["detection.svg"]
+    assert "<svg" in context.artifacts["examples.svg"]
+    size = {row["condition"]: row for row in context.artifacts["strength.json"]}
+    assert size["pgd=0.2"]["linf"] == pytest.approx(0.2, abs=1e-6)
+    assert size["random_sphere=0.2"]["l2"] == pytest.approx(size["pgd=0.2"]["l2"], rel=1e-3)
+
+
+def test_a_predictor_of_other_images_is_refused(run, make_context, digits, digits_net, units):
+    context = make_context({"digits:cnn": digits_net, "digits:": digits, "digits:score": digits_net})
+    with pytest.raises(TargetError, match="cannot take 64 pixels and a time"):
+        noise_detect(noise_detect.parse(PARAMS), units[:1], context)
+
+
+def test_the_trained_predictor_knows_of_new_images_more_than_that_noise_is_noise(digits, monkeypatch):
+    monkeypatch.setattr(noise_predictor, "STEPS", 1_000)  # of 5,000, which reach 0.51
+    train = digits.images[list(digits.train)]
+    net = noise_predictor.trained_predictor(noise_predictor.train(train), "cpu")
+    x = 2 * digits.images[list(digits.test)].flatten(1) - 1
+    t = torch.full((len(x), 1), 0.05)
+    kept, spread = noise_predictor.kept_and_noise(t)
+    z = torch.randn(x.shape, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        left = float(((noise_predictor.predict(net, kept * x + spread * z, t) - z) ** 2).mean())
+    assert left < 0.7  # 1 for a predictor that always says zero
 
 
 def test_clean_against_clean_is_no_detection(run, digits, digits_net, score_net, units):

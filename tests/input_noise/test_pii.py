@@ -148,7 +148,7 @@ def test_texts_without_personal_words_are_refused(run, addresses):
         def candidates(self, rng, items, count):
             return (0, 1)
 
-    with pytest.raises(NothingPerturbedError, match="finds nothing to edit"):
+    with pytest.raises(NothingPerturbedError, match="no word of 2 texts has a personal label"):
         run(data=Impersonal())
 
 

@@ -103,6 +103,35 @@ def test_an_attack_on_a_policy_without_gradient_is_refused(run):
         run(target=Fixed(Table()))
 
 
+def test_an_attack_on_a_policy_that_rounds_is_refused(run):
+    class Rounded:
+        def logits(self, observations):
+            right = observations[:, 2].round()
+            return torch.stack([-right, right], dim=1)
+
+    with pytest.raises(NotDifferentiableError, match="exactly zero for every observation"):
+        run(target=Fixed(Rounded()))
+
+
+@pytest.mark.parametrize("logits", [lambda o: o[:, :1], lambda o: o[:, 0], lambda o: o.numpy()[:, :2]])
+def test_a_policy_that_gives_no_logits_is_refused(run, logits):
+    policy = type("Odd", (), {"logits": staticmethod(logits)})()
+    with pytest.raises(TargetError, match="two actions or more"):
+        run(target=Fixed(policy))
+
+
+def test_the_measured_strength_stands_beside_the_requested_one(make_context, units):
+    kinds = ["obs_noise", "obs_attack", "obs_drop", "action_delay"]
+    context = make_context({"cartpole:linear": cartpole.load("linear", "cpu")})
+    noise_rl(noise_rl.parse({"kinds": kinds, "strengths": [0.2], "episodes": 32}), units[:1], context)
+    size = {row["condition"]: row["measured"] for row in context.artifacts["strength.json"]}
+    assert size["obs_attack=0.2"] == pytest.approx(0.2)
+    assert size["obs_sign=0.2"] == pytest.approx(0.2)
+    assert 0.19 < size["obs_noise=0.2"] <= 0.2
+    assert size["obs_drop=0.2"] == pytest.approx(0.2, abs=0.03)
+    assert size["action_delay=0.2"] == pytest.approx(0.2, abs=0.03)
+
+
 def test_an_unknown_cartpole_target_is_refused_with_near_names():
     with pytest.raises(TargetError, match="Did you mean 'cartpole:linear'"):
         cartpole.fingerprint("linar")

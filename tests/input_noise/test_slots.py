@@ -160,6 +160,15 @@ def test_a_tagger_with_a_wrong_number_of_tags_is_refused(run):
         run(model=Short())
 
 
+def test_a_tagger_that_forgets_a_sentence_is_refused(run):
+    class Forgetful:
+        def predict(self, sentences):
+            return [["StreetName"] * len(words) for words in sentences][1:]
+
+    with pytest.raises(LabelMismatchError, match="tags of"):
+        run(model=Forgetful())
+
+
 def test_a_tagger_that_changes_its_mind_is_refused(run):
     class Moody(Always):
         def predict(self, sentences):
