@@ -2,7 +2,7 @@
 
     python benchmarks/weight_landscape.py [--rounds 3]
 
-Peer: pip install --no-deps loss-landscapes==3.0.6. Network: 256-512-512-10 without biases, 256 rows; filter-normalised
+Peer: pip install --no-deps --target PEERS loss-landscapes==3.0.6, then PYTHONPATH=PEERS. Network: 256-512-512-10 without biases, 256 rows; filter-normalised
 random plane on both sides. Time in one process in turns; memory in a process of each side's own.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def peer(net: nn.Sequential, grid: int = GRID) -> Any:
             net,
             Loss(functional.cross_entropy, x, labels),
             1,
-            GRID,
+            grid,
             normalization="filter",
             deepcopy_model=True,
         )
@@ -109,11 +110,8 @@ def main() -> None:
     net = network()
     losses = ours(net)
     print(f"ours: centre {losses[GRID // 2, GRID // 2]:.6f}, unperturbed {_plain(net):.6f}")
-    try:
-        import loss_landscapes  # noqa: F401
-    except ImportError:
-        print("no peer: pip install --no-deps loss-landscapes==3.0.6")
-        return
+    if find_spec("loss_landscapes") is None:
+        sys.exit("loss-landscapes is not installed, and the bars are against it: see the top of this file")
     times = interleaved({"ours": lambda: ours(net), "peer": lambda: peer(net)}, rounds)
     print(f"{GRID} x {GRID} points: ours {min(times['ours']):.2f} s, peer {min(times['peer']):.2f} s")
     good = [verdict("time: ours / loss-landscapes", ratio(times["ours"], times["peer"]), 1.0)]

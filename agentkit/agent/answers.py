@@ -91,11 +91,16 @@ def explore_lines(answer: dict[str, Any]) -> list[str]:
         i = max(range(len(table["mean"])), key=lambda j: abs(table["mean"][j]))
         adjusted = f"family p {table['family_p'][i]:.2g}, " if table.get("family_p") else ""
         lines.append(
-            f"explore  {answer['run']}  {metric}: baseline {table['baseline']:.3g}; of {len(table['mean'])} conditions "
-            f"{table['conditions'][i]} moved most ({table['mean'][i]:+.3g} ± {table['se'][i]:.2g} se, {adjusted}"
+            f"explore  {answer['run']}  {metric}: baseline {_shown(table['baseline'])}; of {len(table['mean'])} conditions "
+            f"{table['conditions'][i]} moved most ({_shown(table['mean'][i], '+')} ± {_shown(table['se'][i], digits=2)} se, {adjusted}"
             f"{answer['units']} units; exploratory)"
         )
     return lines
+
+
+def _shown(value: float, sign: str = "", *, digits: int = 3) -> str:
+    """Some significant digits, and no exponent where a person would rather read 14,155,776."""
+    return f"{value:{sign},.0f}" if 1000 <= abs(value) < 1e9 else f"{value:{sign}.{digits}g}"
 
 
 def formula(spec: Spec) -> str:
@@ -155,4 +160,4 @@ def _finite(value: float | None) -> float | None:
 
 
 def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+    return value if value.is_integer() else float(f"{value:.{DIGITS}g}")

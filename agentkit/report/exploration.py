@@ -138,6 +138,11 @@ def shifts(table: Measurements, metric: str) -> list[Shift]:
     return made
 
 
+def most_moved(table: Measurements, metric: str) -> Shift | None:
+    """The condition whose mean lies farthest from baseline; None where no condition has the metric."""
+    return max(shifts(table, metric), key=lambda shift: abs(shift.mean), default=None)
+
+
 def head_sites(conditions: Sequence[str]) -> dict[str, dict[Site, str]]:
     """Sites by variant: conditions `L3.H2` have variant "", `L3.H2:scale@2` has `scale@2`; maps of a few heads left out."""
     variants: dict[str, dict[Site, str]] = {}

@@ -17,12 +17,13 @@ from agentkit.report.exploration import (
     head_sites,
     level_of,
     main_metric,
+    most_moved,
     shifts,
     sites_with_verdicts,
 )
 from agentkit.report.facts import canonical
 from agentkit.report.head_map import head_map
-from agentkit.report.numbers import NONE, decimals_for, fixed, interval, number
+from agentkit.report.numbers import MINUS, NONE, decimals_for, fixed, interval, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,7 @@ def _run(run: Exploration, findings: Sequence[Finding]) -> Iterator[Block]:
         return
     metric = main_metric(table, run.tool, findings)
     rows = shifts(table, metric)
+    others = [m for m in table.metrics if m != metric]
     if curves(table, metric):
         yield _dose_picture(run, table, metric, findings)
     maps = head_sites([row.condition for row in rows])
@@ -72,10 +74,12 @@ def _run(run: Exploration, findings: Sequence[Finding]) -> Iterator[Block]:
         yield _head_picture(name, run, rows, metric, variant, sites, findings)
     if family := run.family_p.get(metric):
         yield _family_table(rows, metric, family)
-        return
-    drawn = {condition for sites in maps.values() for condition in sites.values()}
-    if rest := [row for row in rows if row.condition not in drawn]:
-        yield _shift_table(rest, metric)
+    else:
+        drawn = {condition for sites in maps.values() for condition in sites.values()}
+        if rest := [row for row in rows if row.condition not in drawn]:
+            yield _shift_table(rest, metric)
+    if found := [(m, moved) for m in others if (moved := most_moved(table, m))]:
+        yield _others_table(found)
 
 
 def _bounds(run: Exploration, metric: str, findings: Sequence[Finding]) -> Bounds:
@@ -172,6 +176,26 @@ def _family_table(rows: Sequence[Shift], metric: str, family: Mapping[str, float
         caption=f"{table.caption} Family p: adjusted over all {len(family)} conditions (maxT, joint sign flips of "
         f"units); it chose claims and is no verdict.{more}",
     )
+
+
+def _others_table(found: Sequence[tuple[str, Shift]]) -> Table:
+    """One row a metric that the tables above leave out."""
+    return Table(
+        ("Other metric", "Moved most", "Its mean", "Minus baseline", "95 % t interval", "Units"),
+        tuple(_other_row(metric, moved) for metric, moved in found),
+        numeric=frozenset({2, 3, 4, 5}),
+        caption="Exploratory. Of each other metric the condition whose mean lies farthest from baseline: picked because "
+        "it is, and so biased.",
+    )
+
+
+def _other_row(metric: str, moved: Shift) -> tuple[Inline, ...]:
+    if moved.level.is_integer() and moved.mean.is_integer():  # counts, bytes
+        level, mean = (f"{v:,.0f}".replace("-", MINUS) for v in (moved.level, moved.mean))
+    else:
+        level, mean = (fixed(v, _decimals([moved])) for v in (moved.level, moved.mean))
+    _, _, _, doubt, units = _shift_row(moved, _decimals([moved]))
+    return text(code(metric)), text(code(moved.condition)), text(level), text(mean), doubt, units
 
 
 def _decimals(rows: Sequence[Shift]) -> int:

@@ -173,6 +173,9 @@ def _can_write(branch: LowRank, x: Tensor, output: Tensor) -> bool:
 
 
 def _add_in_place(branch: LowRank, x: Tensor, output: Tensor) -> Tensor:
-    inner = x.reshape(-1, x.shape[-1]) @ branch.right.T
-    output.view(-1, output.shape[-1]).addmm_(inner, branch.left.T, alpha=float(branch.scale))
+    inner, rows = x.reshape(-1, x.shape[-1]) @ branch.right.T, output.view(-1, output.shape[-1])
+    if inner.shape[1] == 1:  # one pass over the output; a product of matrices costs half as much again
+        rows.addcmul_(inner, branch.left.T, value=float(branch.scale))
+    else:
+        rows.addmm_(inner, branch.left.T, alpha=float(branch.scale))
     return output

@@ -37,6 +37,8 @@ RELATIVE_NOISE = 0.2
 NOISE_DRAWS = 4
 _CONTROLS = ("head", "labels_shuffled", "zo")
 """Methods that input noise is not combined with."""
+_OF_THE_LOG = ("log_bytes", "weights_bytes", "log_rebuilds")
+"""Metrics of zeroth-order training alone."""
 
 
 def conditions_of(params: Finetune) -> dict[str, tuple[str, str]]:
@@ -102,9 +104,12 @@ class UnitWork:
             method, self.params.ggpo, self.params.mgpo, self.params.sam, self.params.asam, self.params.awp
         )
         trained = train(self.unit, encoder, self.task.sites, rows, self.recipe, step, change)
+        found = self._finish(condition, self.task.encoder, trained)
         if condition == BASELINE:
             self._lora_step_s = trained.cost.step_s / trained.cost.steps
-        return self._finish(condition, self.task.encoder, trained)
+            if "zo" in self.params.methods:
+                found |= dict.fromkeys(_OF_THE_LOG, 0.0)
+        return found
 
     def _train_rows(self, encoder: Encoder) -> Rows:
         return self.task.rows(encoder).take(self.train_at)
@@ -185,7 +190,8 @@ class UnitWork:
             f"head-{tag}.safetensors", {f"{HEAD}{n}": t for n, t in trained.head.tensors().items()}
         )
         with zo_tagging.running_on(task.encoder, replica.weights if params.steps else {}):
-            return self._zo_test(trained, replica)
+            found = self._zo_test(trained, replica)
+        return found | {m: float(extra[m]) for m in _OF_THE_LOG if m in extra}
 
     def _zo_weights(
         self, condition: str, objective: zo_tagging.TaggingObjective
@@ -206,9 +212,9 @@ class UnitWork:
         share = saturated(r.byte for r in fleet.records)
         summary = {
             "zo_log_sha256": sha256,
-            "zo_log_payload_bytes": len(fleet.records),
+            "log_bytes": len(fleet.records),
             "weights_bytes": fleet.replica.nbytes,
-            "rebuilt_from_base_and_log": rebuilt.digest() == fleet.replica.digest(),
+            "log_rebuilds": rebuilt.digest() == fleet.replica.digest(),
             "byte_saturated": share,
             "byte_saturated_warning": share > 0.01,
             "records_skipped": sum(r.byte == 0 for r in fleet.records),

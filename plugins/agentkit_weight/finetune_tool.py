@@ -66,7 +66,7 @@ class Finetune(LoraParams):
 
 @agentkit.tool(
     name="weight.finetune",
-    version="1",
+    version="2",
     metrics=[
         Metric("accuracy_clean", 0, 1),
         Metric("accuracy_typo", 0, 1),
@@ -76,6 +76,9 @@ class Finetune(LoraParams):
         Metric("exact_typo", 0, 1),
         Metric("loss", low=0, higher_is_better=False),
         Metric("weight_noise_rise", higher_is_better=False),
+        Metric("log_bytes", low=0, baseline=0, higher_is_better=False),
+        Metric("weights_bytes", low=0, baseline=0, higher_is_better=None),
+        Metric("log_rebuilds", 0, 1, baseline=0),
     ],
     resources=Resources(memory=3 << 30),
     seconds_per_unit=180,
@@ -88,7 +91,9 @@ def finetune(params: Finetune, units: Sequence[Unit], ctx: Context) -> agentkit.
     `baseline` is plain LoRA. Methods: ggpo, mgpo (one pass a step), sam, asam, awp_lora (two), zo (no
     gradient: one byte per probe, a log that rebuilds the weights), and the controls head (no adapter) and
     labels_shuffled. Every condition of a unit shares split, initial values, data order and typos.
-    `weight_noise_rise` is the test loss added by relative weight noise of 0.2. Needs minutes per unit.
+    `weight_noise_rise` is the test loss added by relative weight noise of 0.2. Of zo also the payload of its log,
+    `log_bytes`, beside the matrices it stands for, `weights_bytes`, and `log_rebuilds`: 1 when base weights and log
+    alone give them back bit for bit; LoRA has no log, so its `baseline` is 0. Needs minutes per unit.
     """
     from agentkit_weight.finetune import run
 

@@ -46,7 +46,7 @@ class RankSweep(LoraParams):
 
 @agentkit.tool(
     name="weight.rank_sweep",
-    version="1",
+    version="2",
     metrics=[
         Metric("test_loss", 0, None, higher_is_better=False),
         Metric("peak_excess", higher_is_better=None, baseline=0),

@@ -151,7 +151,7 @@ def _audit(log: ZoLog, head: Head) -> dict[str, Any]:
     return {
         "workers": rows,
         "head_equal": digest_of(head.tensors()) == log.task["head_sha256"],
-        "log_payload_bytes": len(log.records),
+        "log_bytes": len(log.records),
         "weights_bytes": weights_bytes,
         "steps": log.steps_done,
         "torch": torch.__version__,

@@ -119,3 +119,13 @@ def test_a_head_shows_its_decided_verdict_and_only_claims_of_the_same_question()
     wider = replace(CLAIM, ref="H6", contrast={"L0.H0": 1.0, "L3.H2": -1.0})
     found = sites_with_verdicts([CLAIM, undecided, other_params, wider], "toy.heads", "margin", {}, sites)
     assert {place: finding.ref for place, finding in found.items()} == {(3, 2): "H3"}
+
+
+def test_the_condition_that_moved_most_is_named_and_a_metric_of_the_baseline_alone_has_none():
+    from agentkit.report.exploration import most_moved
+
+    table = _table(["baseline", "a", "b"], [[0, 1, -2]] * 5)
+    moved = most_moved(table, "score")
+    assert moved is not None
+    assert (moved.condition, moved.mean) == ("b", -2)
+    assert most_moved(_table(["baseline"], [[0.0]] * 5), "score") is None
