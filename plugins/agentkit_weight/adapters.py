@@ -107,11 +107,15 @@ def read_adapter(content: bytes, alpha: float | None = None) -> tuple[Adapter, d
         alpha: `lora_alpha` of its config; r unless said, as in the files this plugin writes.
 
     Raises:
-        DataError: it holds no LoRA factors.
+        DataError: it is no safetensors file, or holds no LoRA factors.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
-    tensors = load(content)
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise DataError(f"this is no adapter file ({error}); save it in PEFT's LoRA format") from None
     start, a_end, b_end = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
     sites = sorted(n.removeprefix(start).removesuffix(a_end) for n in tensors if n.endswith(a_end))
     if not sites:

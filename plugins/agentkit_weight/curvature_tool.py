@@ -17,7 +17,7 @@ class Curvature(SubjectParams):
 
     blocks: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...] | None,
-        Field(description="block indices; all that run, unless said"),
+        Field(min_length=1, description="block indices; all that run, unless said"),
     ] = None
     temperature: Annotated[float, Field(gt=0, le=100)] = 20.0
 

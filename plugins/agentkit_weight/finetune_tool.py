@@ -55,12 +55,25 @@ class Finetune(LoraParams):
 
     @model_validator(mode="after")
     def _zo_fits_together(self) -> Finetune:
-        if not 2**-14 <= self.zo.eps <= 2**-3:
-            raise ValueError(f"zo.eps {self.zo.eps:g} is outside 2^-14 to 2^-3 (0.000061 to 0.125)")
         if self.zo.estimator == "jvp" and self.zo.objective != "loss":
             raise ValueError(
                 f"zo.estimator jvp needs a gradient; use spsa for objective {self.zo.objective!r}"
             )
+        if self.zo.noise != "rademacher_lowrank" and self.zo.rank != 1:
+            raise ValueError(
+                f"zo.rank {self.zo.rank} belongs to noise rademacher_lowrank, not {self.zo.noise}"
+            )
+        published = (self.zo.estimator, self.zo.sides, self.zo.workers, self.zo.probes) == ("spsa", 2, 1, 1)
+        if self.zo.noise == "gaussian_reference" and not published:
+            raise ValueError(
+                "zo.noise gaussian_reference is the published loop: estimator spsa, 2 sides, 1 worker, 1 probe"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_method_is_measured(self) -> Finetune:
+        if "none" not in self.noises and (controls := set(self.methods) & {"head", "labels_shuffled", "zo"}):
+            raise ValueError(f"{min(controls)} goes without input noise; add none to noises {self.noises}")
         return self
 
 

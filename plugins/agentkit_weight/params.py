@@ -75,7 +75,7 @@ class Awp(Params):
 class Zo(Params):
     """Zeroth-order training of the target matrices themselves: two forward passes a step, one byte a probe."""
 
-    eps: Annotated[float, Field(description="probe radius per entry, 2^-14 to 2^-3")] = 2**-10
+    eps: Annotated[float, Field(ge=2**-14, le=2**-3, description="probe radius per entry")] = 2**-10
     noise: Annotated[
         Literal["rademacher_lowrank", "rademacher_dense", "gaussian_reference"],
         Field(description="gaussian_reference is the published in-place loop on a private copy: a yardstick"),
@@ -86,7 +86,11 @@ class Zo(Params):
     sides: Literal[1, 2] = 2
     estimator: Literal["spsa", "jvp"] = "spsa"
     objective: Annotated[
-        str, Field(description="loss, accuracy, f1, or py:module:callable(logits, labels)")
+        str,
+        Field(
+            pattern=r"^(loss|accuracy|f1|py:.+)$",
+            description="loss, accuracy, f1, or py:module:factory, which returns loss(logits, labels)",
+        ),
     ] = "loss"
     steps: Annotated[int, Field(ge=0, le=100_000)] = 400
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-3

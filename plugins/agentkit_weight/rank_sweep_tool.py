@@ -34,6 +34,8 @@ class RankSweep(LoraParams):
 
     @model_validator(mode="after")
     def _contrast_is_in_the_sweep(self) -> RankSweep:
+        if len(set(self.ranks)) < len(self.ranks):
+            raise ValueError(f"ranks {self.ranks}: one is given twice")
         if self.contrast is None:
             return self
         left, peak, right = self.contrast

@@ -37,6 +37,7 @@ class Task:
         tags: the classes.
         encoder: the model from the lowest chosen block upwards.
         features: the model with every layer cached (for a head alone).
+        load: the target behind a URI.
     """
 
     def __init__(self, params: TaskParams, ctx: Context) -> None:
@@ -51,7 +52,7 @@ class Task:
                 raise TargetError(
                     f"{params.data}: labelled words with .{name} are needed, for example addresses:"
                 )
-        self.params, self.data = params, data
+        self.params, self.data, self.load = params, data, ctx.target
         self.model: Any = target.model
         self.tokenizer: Any = target.tokenizer
         self.sites = find_sites(self.model, params.targets, params.top_layers)

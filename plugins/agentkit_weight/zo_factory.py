@@ -52,7 +52,7 @@ def objective_on(task: Task, params: Finetune, unit: Unit) -> tuple[TaggingObjec
         task.rows(task.encoder).take(train_at),
         fitted.head,
         params.batch,
-        objective_loss(params.zo.objective, len(task.tags)),
+        objective_loss(params.zo.objective, len(task.tags), task.load),
     )
     return objective, fitted
 

@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -73,9 +74,9 @@ class ZoLog:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 header = json.loads(file["header"].tobytes())
                 values, packed = file["bytes"], file["present"]
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile):
             raise LogMismatchError(
-                f"this is not a byte log ({error}); weight.finetune with zo writes one"
+                "this is not a byte log, or a damaged one; weight.finetune with zo writes one"
             ) from None
         spec = spec_from_json(header["spec"])
         if spec.table_sha256 != header["table_sha256"]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
@@ -76,11 +75,18 @@ class TaggingObjective:
         return torch.as_tensor(self.loss(logits, batch.labels)), size
 
 
-def objective_loss(name: str, classes: int) -> Callable[[Tensor, Tensor], Tensor | float]:
-    """What `loss`, `accuracy`, `f1` or `py:module:callable` minimises, as a function of logits and labels.
+def objective_loss(
+    name: str, classes: int, load: Callable[[str], Any]
+) -> Callable[[Tensor, Tensor], Tensor | float]:
+    """What `loss`, `accuracy`, `f1` or `py:module:factory` minimises, as a function of logits and labels.
+
+    Args:
+        name: one of these; the factory takes nothing and returns the function.
+        classes: number of classes.
+        load: the target behind a URI, as `Context.target`.
 
     Raises:
-        ParamError: no such objective, or the callable cannot be imported.
+        ParamError: no such objective, or the factory returns no function.
     """
     if name == "loss":
         return functional.cross_entropy
@@ -90,16 +96,11 @@ def objective_loss(name: str, classes: int) -> Callable[[Tensor, Tensor], Tensor
         return lambda logits, labels: (
             1 - macro_f1(logits.argmax(1).cpu().numpy(), labels.cpu().numpy(), classes)
         )
-    scheme, _, path = name.partition(":")
-    module, _, attribute = path.partition(":")
-    if scheme != "py" or not attribute:
-        raise ParamError(f"objective {name!r}: write loss, accuracy, f1 or py:module:callable")
-    try:
-        found: Callable[[Tensor, Tensor], Tensor | float] = getattr(
-            importlib.import_module(module), attribute
+    found: Callable[[Tensor, Tensor], Tensor | float] = load(name)
+    if not callable(found):
+        raise ParamError(
+            f"objective {name}: the factory must return loss(logits, labels) -> number, not a {type(found).__name__}"
         )
-    except (ImportError, AttributeError) as error:
-        raise ParamError(f"objective {name!r} cannot be imported: {error}") from None
     return found
 
 

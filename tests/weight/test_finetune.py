@@ -234,8 +234,12 @@ def test_the_curve_of_mgpo_shows_a_radius_of_up_to_cap_times_rho(ctx: FakeContex
 
 
 def test_a_range_that_is_left_is_an_error_that_names_it(ctx: FakeContext):
-    with pytest.raises(ParamError, match=r"2\^-14 to 2\^-3"):
+    with pytest.raises(ParamError, match=r"zo.eps.* 0\.125 \(got 0\.5\)"):
         finetune.parse(SMALL | {"zo": {"eps": 0.5}})
+    with pytest.raises(ParamError, match=r"zo.eps.* 0\.00006103515625 \(got 0\)"):
+        finetune.parse(SMALL | {"zo": {"eps": 0}})
+    with pytest.raises(ParamError, match=r"zo.objective.*f1.*'bleu'"):
+        finetune.parse(SMALL | {"zo": {"objective": "bleu"}})
     with pytest.raises(ParamError, match="use spsa"):
         finetune.parse(SMALL | {"zo": {"estimator": "jvp", "objective": "f1"}})
     with pytest.raises(ParamError, match="train_n 37"):

@@ -14,7 +14,7 @@ from agentkit.errors import ParamError
 from agentkit_weight.bits import allocate, on_front, quantised, sensitivities
 from agentkit_weight.bits_tool import bits
 from agentkit_weight.curvature_tool import curvature
-from agentkit_weight.errors import InfeasibleBudgetError, SiteNotHitError, UnsupportedSiteError
+from agentkit_weight.errors import DataError, InfeasibleBudgetError, SiteNotHitError, UnsupportedSiteError
 from agentkit_weight.finetune_tool import finetune
 from agentkit_weight.landscape import filter_normalised, grid_losses, path_axes
 from agentkit_weight.landscape_tool import landscape
@@ -204,6 +204,11 @@ def test_peak_excess_is_the_contrast_that_was_frozen(ctx: FakeContext):
     [
         (rank_sweep, {"ranks": [1, 2], "contrast": [1, 2, 4]}, "contrast rank 4"),
         (rank_sweep, {"ranks": [1, 2, 4], "contrast": [2, 1, 4]}, "left < peak < right"),
+        (rank_sweep, {"ranks": [2, 1, 2]}, "given twice"),
+        (curvature, {"blocks": []}, "at least 1"),
+        (finetune, {"methods": ["lora", "head"], "noises": ["neftune"]}, "head goes without input noise"),
+        (finetune, {"zo": {"noise": "rademacher_dense", "rank": 4}}, "rank 4 belongs to"),
+        (finetune, {"zo": {"noise": "gaussian_reference", "workers": 3}}, "the published loop"),
         (landscape, {"grid": 6}, "no centre"),
         (landscape, {"directions": "between"}, "at least 1 adapters"),
         (landscape, {"directions": "path_pca", "dims": 2, "others": ["a"]}, "at least 2 adapters"),
@@ -219,6 +224,8 @@ def test_params_that_cannot_be_met_are_refused_when_they_are_read(
 def test_faults_of_the_request_are_named(ctx: FakeContext, adapters: list[str]):
     with pytest.raises(ParamError, match="blocks 1 to 2 run here"):
         run(curvature, ctx, blocks=[0])
+    with pytest.raises(DataError, match="no adapter file"):
+        run(sharpness, ctx, adapter=__file__)
     with pytest.raises(ParamError, match="has none"):
         run(module_select, ctx, adapter="base")
     with pytest.raises(ParamError, match="keep 12"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from agentkit.errors import ParamError
 from agentkit_weight.errors import LogMismatchError, ReplicaDivergedError
@@ -94,3 +95,43 @@ def test_workers_and_steps_the_log_does_not_have_are_refused(trained):
         replay(ctx, log, until=10)
     with pytest.raises(ParamError, match="no file"):
         replay(ctx, "/nowhere.npz")
+    with pytest.raises(LogMismatchError, match="not a byte log"):
+        replay(ctx, __file__)
+
+
+def brier():
+    """What a `py:` objective's factory returns: here the mean squared error of the words' probabilities."""
+    return lambda logits, labels: (logits.softmax(1) - torch.eye(3)[labels]).square().sum(1).mean()
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [("not_finite", "NonFiniteLossError"), ("always_zero", "DegenerateLossError"), ("brier", "")],
+)
+def test_an_objective_of_ones_own_is_found_by_its_uri_in_a_lab(make: str, error: str, tmp_path):
+    """In a lab, since only there a `py:` URI is looked up, loaded and hashed."""
+    import agentkit
+    from agentkit.errors import ToolError
+
+    params = PARAMS | {
+        "target": "py:tests.weight.kit:tiny_encoder",
+        "data": "py:tests.weight.kit:tiny_data",
+        "zo": ZO | {"objective": f"py:tests.weight.test_zo_replay:{make}", "steps": 12},
+    }
+    with agentkit.lab(f"sqlite:///{tmp_path}/lab.db", workers="inline") as lab:
+        toolbox = lab.toolbox(lab.open_campaign("own"))
+        ask = {"tool": "weight.finetune", "params": params, "units": 1}
+        if error:
+            with pytest.raises(ToolError, match=f"{error}: step"):
+                toolbox.call("c", "explore", ask)
+        else:
+            log = toolbox.call("c", "explore", ask)["metrics"]["log_bytes"]
+            assert (log["baseline"], log["conditions"], log["mean"]) == (0, ["zo"], [36])
+
+
+def not_finite():
+    return lambda logits, labels: float("nan")
+
+
+def always_zero():
+    return lambda logits, labels: 0.0
