@@ -17,6 +17,7 @@ from agentkit.agent.toolbox import Toolbox
 from agentkit.canon import sha256_of
 from agentkit.errors import ConfigError, ToolError
 from agentkit.ledger import Ledger
+from agentkit.ledger.places import artifacts_folder
 from agentkit.plugins import load_plugins
 from agentkit.prompts import prompt
 from agentkit.report import verdict_table, write_report
@@ -402,11 +403,6 @@ class Lab:
 def lab(store: str | Path = "sqlite:///agentkit.db", **options: Any) -> Lab:
     """Open a lab: `with agentkit.lab("sqlite:///lab.db", workers="local:2") as lab: …`. See `Lab` for options."""
     return Lab(store, **options)
-
-
-def artifacts_folder(store: Path | None) -> Path:
-    """Where the files of a ledger lie, and what its drivers show of themselves; None: a database server."""
-    return (store or Path("agentkit.db")).with_suffix(".artifacts")
 
 
 def _account(budget: BudgetSection | None, warn: Callable[[str], None]) -> Account:

@@ -1,12 +1,13 @@
-"""Screens of BioGRID ORCS as files of ours, in two halves: one to choose the pickers' constants, one to confirm them.
+"""Screens of BioGRID ORCS as files of ours, in four parts: two to choose the pickers' constants, two to confirm them once.
 
     python benchmarks/gene_orcs.py ORCS OUT
 
 ORCS: a folder of index_homo_sapiens.tsv and BIOGRID-ORCS-SCREEN_*.screen.tab.txt (BioGRID ORCS 1.1, MIT;
 downloads.thebiogrid.org). Screens are chosen by rule, before any picker saw them: human pooled screens with all scores,
 at least 17,000 genes and 100 to 1,600 hits; one a study (its first), none of a study among the shared screens; by kind of
-phenotype, in the order of the hash of the study's identifier, to the two halves in turn. Hits are the study's own calls.
-The screens of a half are cut to the genes they share, so that features are built once.
+phenotype, in the order of the hash of the study's identifier, to `select` and `confirm` in turn, and when those were full to
+`select_more` and `fresh`. Hits are the study's own calls. The screens of a part are cut to the genes they share, so that
+features are built once.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-HALVES = ("select", "confirm")
+PARTS = ("select", "confirm", "select_more", "fresh")
 EACH = {"virus": 2, "chemical": 3, "protein": 3, "other": 2, "growth": 1, "fitness": 1}
-"""Screens of each kind in a half: fitness screens fill the database, and one is enough."""
+"""Screens of each kind in a part: fitness screens fill the database, and one is enough."""
 SHARED_AUTHORS = ("Schmidt", "Carnevale", "Scharenberg", "Steinhart", "Zhuang", "Horlbeck", "Sanchez")
 FEWEST_GENES, FEWEST_HITS, MOST_HITS = 17_000, 100, 1_600
 EFFECTS = (
@@ -125,20 +126,20 @@ def task_of(row: Row) -> str:
 
 
 def chosen(orcs: Path) -> dict[str, list[Row]]:
-    """Index rows by half."""
+    """Index rows by part."""
     with (orcs / "index_homo_sapiens.tsv").open() as lines:
         rows = [r for r in csv.DictReader(lines, delimiter="\t") if eligible(r) and column_of(r)]
     first: dict[str, Row] = {}
     for row in sorted(rows, key=lambda r: int(r["#SCREEN_ID"])):
         if _file(orcs, row).is_file() and _file(orcs, row).stat().st_size > 10_000:
             first.setdefault(row["SOURCE_ID"], row)
-    halves: dict[str, list[Row]] = {h: [] for h in HALVES}
+    parts: dict[str, list[Row]] = {p: [] for p in PARTS}
     for kind, count in EACH.items():
         mine = [r for r in first.values() if kind_of(r) == kind]
         mine.sort(key=lambda r: hashlib.sha256(r["SOURCE_ID"].encode()).hexdigest())
-        for i, row in enumerate(mine[: 2 * count]):
-            halves[HALVES[i % 2]].append(row)
-    return halves
+        for i, row in enumerate(mine[: 4 * count]):
+            parts[PARTS[i % 2 + 2 * (i >= 2 * count)]].append(row)
+    return parts
 
 
 def _file(orcs: Path, row: Row) -> Path:
@@ -147,20 +148,20 @@ def _file(orcs: Path, row: Row) -> Path:
 
 
 def main() -> None:
-    """Write the two folders; print what is in them."""
+    """Write the four folders; print what is in them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("orcs", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    for half, rows in chosen(args.orcs).items():
+    for part, rows in chosen(args.orcs).items():
         tables = {}
         for row in rows:
             column, signed = column_of(row) or (1, True)
             tables[row["#SCREEN_ID"]] = read(_file(args.orcs, row), column, signed)
         genes = sorted(set.intersection(*(set(t) for t in tables.values())))
-        folder = args.out / half
+        folder = args.out / part
         folder.mkdir(parents=True, exist_ok=True)
-        print(f"{half}: {len(genes)} genes in all of {len(rows)} screens")
+        print(f"{part}: {len(genes)} genes in all of {len(rows)} screens")
         for row in rows:
             _write(folder, row, {g: tables[row["#SCREEN_ID"]][g] for g in genes})
 

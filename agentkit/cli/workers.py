@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentkit.cli.output import emit, table
-from agentkit.ledger.places import parse_url
+from agentkit.ledger.places import artifacts_folder, parse_url
 from agentkit.workers import WorkersConfig, running_drivers
 from agentkit.workers.config import available_cpus, total_memory
 
@@ -28,8 +28,6 @@ def show_workers(store: str, *, as_json: bool) -> None:
 
 def _artifacts(store: str) -> Path:
     from pathlib import Path
-
-    from agentkit.laboratory import artifacts_folder
 
     url = parse_url(store)
     return artifacts_folder(Path(url.database) if url.drivername == "sqlite" and url.database else None)

@@ -24,6 +24,11 @@ NETWORK_FILE_SYSTEMS = {
 }
 
 
+def artifacts_folder(store: Path | None) -> Path:
+    """Where the files of a ledger lie, and what its drivers show of themselves; None: a database server."""
+    return (store or Path("agentkit.db")).with_suffix(".artifacts")
+
+
 def parse_url(url: str | Path) -> sa.URL:
     """A path or URL as SQLAlchemy writes it; raises LedgerError for a database that is not supported."""
     text = str(url)

@@ -12,7 +12,7 @@ from agentkit.errors import LedgerError, RuleViolation
 from agentkit.ledger import chain, models
 from agentkit.ledger.clock import now
 from agentkit.ledger.prepared import Prepared, insert
-from agentkit.ledger.values import MESSAGE_CHARACTERS, Attempt, UnitOutcome
+from agentkit.ledger.values import MESSAGE_CHARACTERS, Artifact, Attempt, UnitOutcome
 from agentkit.measurements import Measurements
 
 if TYPE_CHECKING:
@@ -201,6 +201,18 @@ class Run:
         )
         with self.campaign.ledger.store.read() as connection:
             return {row.unit: f"{row.status}: {row.message}" for row in connection.execute(query)}
+
+    def artifacts(self) -> list[Artifact]:
+        """The files that its units left, by unit and then by name; each content under each name once."""
+        query = (
+            sa.select(ARTIFACT.c.sha256, ARTIFACT.c.size, ARTIFACT.c.media_type, OUTCOME_ARTIFACT.c.name)
+            .join(OUTCOME_ARTIFACT, OUTCOME_ARTIFACT.c.sha256 == ARTIFACT.c.sha256)
+            .join(OUTCOME, OUTCOME.c.id == OUTCOME_ARTIFACT.c.outcome)
+            .where(OUTCOME.c.run == self.id)
+            .order_by(OUTCOME.c.unit, OUTCOME_ARTIFACT.c.name)
+        )
+        with self.campaign.ledger.store.read() as connection:
+            return list(dict.fromkeys(Artifact(*row) for row in connection.execute(query)))
 
     def attempts(self) -> list[Attempt]:
         """Every attempt so far, oldest first."""

@@ -65,7 +65,12 @@ def plain(inline: Inline) -> str:
 def shown(words: str) -> str:
     """The words on one line, without characters that act instead of being seen (controls, direction overrides)."""
     one_line = " ".join(words.split())
-    return "".join(REPLACEMENT if unicodedata.category(c) in UNSEEN else c for c in _edges(words, one_line))
+    return visible(_edges(words, one_line))
+
+
+def visible(line: str) -> str:
+    """The line with a replacement for every character that acts instead of being seen; spaces stay."""
+    return "".join(REPLACEMENT if unicodedata.category(c) in UNSEEN else c for c in line)
 
 
 def _edges(words: str, one_line: str) -> str:
@@ -123,7 +128,20 @@ class Picture:
     min_width: int = 0
 
 
-Block = Heading | Paragraph | Bullets | Table | Picture
+@dataclass(frozen=True)
+class Page:
+    """Text of a tool's own, line by line as it wrote it; it stays folded until somebody opens it."""
+
+    name: str
+    words: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Its lines, blank ones at the ends left out."""
+        return tuple(visible(line.rstrip().expandtabs()) for line in self.words.strip("\n").split("\n"))
+
+
+Block = Heading | Paragraph | Bullets | Table | Picture | Page
 
 
 @dataclass(frozen=True)

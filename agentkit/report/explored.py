@@ -53,6 +53,7 @@ def section(facts: Facts) -> Iterator[Block]:
     )
     for run in facts.explorations:
         yield from _run(run, facts.findings)
+        yield from run.pages
 
 
 def _run(run: Exploration, findings: Sequence[Finding]) -> Iterator[Block]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from agentkit.ledger import Campaign, Hypothesis, Run, Status, VerdictRow
     from agentkit.measurements import Measurements
+    from agentkit.report.document import Page
     from agentkit.stats.claims import Claim
 
 PATH_POINTS = 200
@@ -93,6 +94,8 @@ class Exploration:
     failed: int
     measurements: Measurements | None
     """None when no unit came back."""
+    pages: tuple[Page, ...] = ()
+    """What the tool wrote about it in words."""
     family_p: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Metric, then condition: p-value adjusted over the metric's conditions; empty where nobody asked for it."""
 
@@ -225,6 +228,8 @@ def _families(campaign: Campaign) -> set[str]:
 
 def _exploration(run: Run, is_family: bool) -> Exploration:
     from agentkit.ledger.family import family_p
+    from agentkit.ledger.places import artifacts_folder
+    from agentkit.report.pages import pages_of
 
     outcomes = run.outcomes()
     ok = sum(status == "ok" for status in outcomes.values())
@@ -237,6 +242,7 @@ def _exploration(run: Run, is_family: bool) -> Exploration:
         units=ok,
         failed=len(outcomes) - ok,
         measurements=table,
+        pages=pages_of(run, artifacts_folder(run.campaign.ledger.store.path)),
         family_p={m: family_p(run, m) for m in table.metrics} if table and is_family else {},
     )
 

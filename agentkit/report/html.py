@@ -12,6 +12,7 @@ from agentkit.report.document import (
     Document,
     Heading,
     Inline,
+    Page,
     Paragraph,
     Picture,
     Span,
@@ -57,6 +58,9 @@ def _block(block: Block) -> str:
             return _table(block)
         case Picture():
             return _picture(block)
+        case Page(name):
+            lines = "\n".join(escape(line) for line in block.lines)
+            return f"<details><summary>{escape(shown(name))}</summary><pre>{lines}</pre></details>"
 
 
 def _table(table: Table) -> str:

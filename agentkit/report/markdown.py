@@ -10,10 +10,12 @@ from agentkit.report.document import (
     Document,
     Heading,
     Inline,
+    Page,
     Paragraph,
     Picture,
     Span,
     Table,
+    code,
     shown,
     text,
 )
@@ -46,6 +48,8 @@ def _block(block: Block, figure_folder: str) -> str:
             return _table(block)
         case Picture(name, _, alt, caption):
             return f"![{_span(Span(alt), False)}]({figure_folder}/{name}.svg)\n\n{_line(caption)}"
+        case Page(name):
+            return f"#### {_line(text(code(name)))}\n\n" + "\n".join(f"    {line}" for line in block.lines)
 
 
 def _line(inline: Inline) -> str:

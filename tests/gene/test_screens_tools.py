@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from agentkit import Tool, Unit
 from agentkit.errors import AgentkitError, ParamError, TargetError
@@ -73,18 +74,26 @@ def lab(tmp_path: Path) -> Path:
 def test_a_comparison_leaves_tables_pictures_and_a_page_a_round() -> None:
     table, bench = called(loop, UNITS, target=SIM, pickers=["trees"], permuted=True, rounds=3, batch=16)
     assert table.conditions == ("baseline", "trees", "trees!permuted")
-    assert {"runs.json", "summary.csv", "curves.png", "bars.png", "report.txt"} == bench.files.keys()
+    pages = {f"{name}-round0{r}.txt" for name in ("trees", "trees!permuted") for r in (1, 2, 3)}
+    assert {"runs.json", "summary.csv", "curves.png", "bars.png", "report.txt"} | pages == bench.files.keys()
     last = {r["condition"]: r for r in rows_of(bench.files["summary.csv"]) if r["round"] == "3"}
     for condition in table.conditions:
         assert float(last[condition]["hit_ratio"]) == pytest.approx(
             table.column("hit_ratio", condition).mean()
         )
     page = bench.files["report.txt"].read_text()
-    assert page.count("## Round 1:") == 2
     row = next(line.split() for line in page.splitlines() if line.startswith("trees!permuted"))
     assert row[-2] == f"{table.column('hit_ratio', 'trees!permuted').mean():.3f}"
     assert row[-1] == f"({table.column('hit_ratio_nonessential', 'trees!permuted').mean():.3f})"
-    assert "Task: find the genes whose knock-out" in page
+    assert "task: find the genes whose knock-out" in page
+    runs = [r for r in json.loads(bench.files["runs.json"].read_text()) if r["condition"] == "trees"]
+    second = [r for r in runs if r["unit"] == 0 and r["round"] == 2]
+    lines = bench.files["trees-round02.txt"].read_text().splitlines()
+    assert lines[0] == "Round 2: 16 genes by trees"
+    assert lines[1].startswith(f"{sum(r['hit'] for r in second)} hits in this batch; ")
+    best = next(line for line in lines if line.startswith("   1  "))
+    assert best.split()[1] == second[0]["gene"]
+    assert ("hit" in best.split()) == second[0]["hit"]
     assert bench.ticks[-1] == (3, 3)
 
 
@@ -95,7 +104,8 @@ def test_every_pick_keeps_evidence_from_which_its_score_can_be_rebuilt() -> None
     taught = [p for p in picks if "trees" in p["components"]]
     assert taught
     for pick in picks:
-        rebuilt = sum(pick["weights"][n] * v for n, v in pick["components"].items())
+        parts = {n: ndtri(v + 0.5 / 400) if pick in taught else v for n, v in pick["components"].items()}
+        rebuilt = sum(pick["weights"][n] * v for n, v in parts.items())
         assert pick["score"] == pytest.approx(rebuilt, abs=1e-12)
         assert all(0 <= v <= 1 for v in pick["components"].values())
     assert any(p["sets"] and p["neighbours"] for p in taught)

@@ -31,33 +31,17 @@ def saved_files(campaign: Campaign, run: str, store: Path, folder: Path) -> list
         folder: takes the copies; two contents of one name become `heads.png` and `heads-2.png`.
     """
     found, taken = [], set[str]()
-    for name, sha256, media_type, size in _recorded(campaign, int(run[1:])):
-        source = next(iter(sorted(store.glob(f"{sha256}.*"))), None)
+    for file in campaign.run(int(run[1:])).artifacts():
+        source = next(iter(sorted(store.glob(f"{file.sha256}.*"))), None)
         if source is None:
             continue
-        own = _free(_safe(name), taken)
+        own = _free(_safe(file.name), taken)
         taken.add(own)
-        path = _readable(source, folder / own, size)
-        found.append({"name": name, "path": str(path), "sha256": sha256, "media_type": media_type})
+        path = _readable(source, folder / own, file.size)
+        found.append(
+            {"name": file.name, "path": str(path), "sha256": file.sha256, "media_type": file.media_type}
+        )
     return found
-
-
-def _recorded(campaign: Campaign, run: int) -> list[tuple[str, str, str, int]]:
-    import sqlalchemy as sa
-
-    from agentkit.ledger import models
-
-    outcome, artifact = models.table(models.OutcomeTable), models.table(models.ArtifactTable)
-    named = models.table(models.OutcomeArtifactTable)
-    query = (
-        sa.select(named.c.name, artifact.c.sha256, artifact.c.media_type, artifact.c.size)
-        .join(outcome, outcome.c.id == named.c.outcome)
-        .join(artifact, artifact.c.sha256 == named.c.sha256)
-        .where(outcome.c.run == run)
-        .order_by(outcome.c.unit, named.c.name)
-    )
-    with campaign.ledger.store.read() as connection:
-        return list(dict.fromkeys((r[0], r[1], r[2], int(r[3])) for r in connection.execute(query)))
 
 
 def _safe(name: str) -> str:

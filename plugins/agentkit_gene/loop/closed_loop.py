@@ -38,7 +38,7 @@ class Pick:
         position: 1 for the first of the batch.
         score: the picker's final score.
         components: the rank that each component gave it, in [0, 1).
-        weights: what each component counts in `score`.
+        weights: what each component counts in `score`, by its rank or by the rank's normal score (`Ranking`).
         sets: up to three gene sets that spoke most for it, with their contributions.
         neighbours: up to three tested genes that spoke most for it.
         proposed: whether a proposal named it.

@@ -80,7 +80,7 @@ class PriorPicker:
 
 
 class EnsemblePicker(PriorPicker):
-    """The prior in round 1; later the summed ranks of three learners and half the prior's.
+    """The prior in round 1; later three learners and, by half, the prior, pooled by the normal scores of their ranks.
 
     It learns from hits and near hits (`learners.near_hits`): with the few hits of a first batch alone there would be
     nothing to learn from.
@@ -90,7 +90,7 @@ class EnsemblePicker(PriorPicker):
         transfer: (genes,) a prior from other studies, for `xprior+ens`.
     """
 
-    version = "3"
+    version = "4"
 
     def __init__(self, knowledge: Knowledge, transfer: Floats | None = None) -> None:
         super().__init__(knowledge)
@@ -110,7 +110,7 @@ class EnsemblePicker(PriorPicker):
     def _one(self, view: View) -> Ranking:
         if blind(view):
             return self._first(view)
-        return Ranking.of(self.parts(view), reasons=Evidence(self.knowledge, view))
+        return Ranking.pooled(self.parts(view), reasons=Evidence(self.knowledge, view))
 
     def parts(self, view: View) -> Parts:
         """(name, weight, ranks) of each component; the view's labels are what is learnt."""

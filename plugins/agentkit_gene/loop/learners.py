@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentkit.errors import MissingExtraError
-from agentkit_gene.loop.feedback import strength_of, strongest
+from agentkit_gene.loop.feedback import MAD_TO_SD, strength_of, strongest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +39,8 @@ LOWEST_RATE = 0.01
 NEAR_SHARE = 0.10
 """A screen's threshold for hits is a convention, and a first batch holds few: genes just below it teach too. The share is
 that of score feedback."""
+NEAR_SDS = 2.0
+"""A near hit stands out: in a batch of noise the strongest tenth does not, and teaches nothing."""
 
 
 def extra_trees(
@@ -78,10 +80,14 @@ def _hit_share(forest: Any, x: NDArray[np.float32]) -> Floats:
 
 
 def near_hits(view: View) -> NDArray[np.bool_]:
-    """(tested,) hits, and the strongest tenth of what was tested."""
+    """(tested,) hits, and those of the strongest tenth that lie two robust standard deviations beyond the median."""
     if not len(view.tested):
         return view.labels
-    return view.labels | strongest(strength_of(view.scores, view.library.direction), NEAR_SHARE)
+    strength = strength_of(view.scores, view.library.direction)
+    away = np.abs(view.scores - np.median(view.scores))
+    centre = 0.0 if view.library.direction == "abs" else np.median(strength)
+    stands_out = strength - centre > NEAR_SDS * MAD_TO_SD * np.median(away)
+    return np.asarray(view.labels | (strongest(strength, NEAR_SHARE) & stands_out))
 
 
 def at_most(view: View, count: int) -> NDArray[np.int64]:

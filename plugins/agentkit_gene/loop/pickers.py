@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from agentkit.errors import unknown
 from agentkit_gene.loop.errors import NoFeaturesError, UnknownPickerError
+from agentkit_gene.loop.ranks import normal_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +35,8 @@ class Ranking:
     """A picker's answer for one view.
 
     Args:
-        scores: (library,) higher is picked first; the weighted sum of the components wherever there are any.
+        scores: (library,) higher is picked first; wherever there are components, their weighted sum (`of`) or that of
+            their normal scores (`pooled`).
         components: (library,) arrays by name: ranks in [0, 1).
         weights: the weight of each component in `scores`.
         names: genes to put first, in any spelling; they are validated, the rest is filled from `scores`.
@@ -58,6 +60,12 @@ class Ranking:
         components = {name: values for name, _, values in parts}
         weights = {name: weight for name, weight, _ in parts}
         return cls(scores, components, weights, **more)  # type: ignore[arg-type]  # names are the fields'
+
+    @classmethod
+    def pooled(cls, parts: Sequence[tuple[str, float, NDArray[np.float64]]], **more: object) -> Ranking:
+        """The ranking whose score is the weighted sum of the normal scores of named ranks; the ranks are kept."""
+        found = cls.of([(name, weight, normal_score(ranks)) for name, weight, ranks in parts], **more)
+        return replace(found, components={name: ranks for name, _, ranks in parts})
 
 
 class Picker(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
 
     from agentkit_gene.loop.closed_loop import Batch, Pick
 
@@ -56,16 +56,53 @@ def _standing(name: str, rank: float) -> str:
 
 
 def round_page(
-    batch: Batch, picker: str, hits: Sequence[str] | None, ratio: float | None, shown: int = 10
+    batch: Batch,
+    picker: str,
+    hits: Collection[str] | None = None,
+    ratio: float | None = None,
+    shown: int | None = None,
 ) -> str:
-    """One round in plain text: what was picked and why, what was dropped, what was found."""
-    lines = [f"## Round {batch.round}: {len(batch.picks)} genes by {picker}", ""]
-    if ratio is not None and hits is not None:
-        lines += [f"{len(hits)} hits in this batch; {ratio:.3f} of all hits found so far.", ""]
-    lines += [f"- {sentence(p, len(batch.picks), picker)}" for p in batch.picks[:shown]]
-    if len(batch.picks) > shown:
-        lines.append(f"- … {len(batch.picks) - shown} more, in the table")
-    lines += [f"- not taken: {d}" for d in batch.dropped]
+    """One round in plain text: what was picked and why, what was dropped, what was found.
+
+    Args:
+        batch: the round's picks.
+        picker: who picked.
+        hits: those of the picks that turned out to be hits; None before anybody knows.
+        ratio: share of all hits found so far.
+        shown: how many picks are written out; all of them unless said.
+    """
+    lines = [f"Round {batch.round}: {len(batch.picks)} genes by {picker}"]
+    if hits is not None:
+        lines.append(
+            f"{len(hits)} hits in this batch"
+            + ("" if ratio is None else f"; {ratio:.3f} of all hits found so far")
+        )
+    if any(p.components for p in batch.picks):
+        lines.append(
+            "Behind each part: the share of the library's genes that it ranks below this one, in per cent."
+        )
+    lines.append("")
+    for pick in batch.picks[:shown]:
+        lines += _pick_lines(pick, None if hits is None else pick.gene in hits)
+    if shown is not None and len(batch.picks) > shown:
+        lines.append(f"… {len(batch.picks) - shown} more, with their evidence in the run's files")
+    if hits:
+        lines += ["", "Hits: " + ", ".join(g for g in batch.genes if g in hits)]
+    lines += [f"Not taken: {d}" for d in batch.dropped]
     if batch.note:
-        lines.append(f"- note: {batch.note}")
+        lines.append(f"Note: {batch.note}")
     return "\n".join([*lines, ""])
+
+
+def _pick_lines(pick: Pick, hit: bool | None) -> list[str]:
+    """Position, gene, what it turned out to be, score and ranks on one line; sets and tested genes under it."""
+    found = "" if hit is None else "hit" if hit else "-"
+    ranks = "  ".join(f"{name} {100 * value:.1f}" for name, value in pick.components.items())
+    lines = [f"{pick.position:4d}  {pick.gene:12s} {found:4s} score {pick.score:.3f}  {ranks}".rstrip()]
+    if pick.sets:
+        lines.append("      sets: " + "; ".join(name for name, _ in pick.sets))
+    if pick.neighbours:
+        lines.append("      like tested: " + ", ".join(name for name, _ in pick.neighbours))
+    if pick.proposed:
+        lines.append("      a proposer named it")
+    return lines

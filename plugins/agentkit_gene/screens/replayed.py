@@ -16,7 +16,7 @@ from agentkit_gene.screens import figures
 from agentkit_gene.screens.evidence import round_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agentkit import Context, Unit
     from agentkit_gene.loop.features import Knowledge
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CHANCE = "random"
 """The picker behind `baseline`."""
+SHOWN_PICKS = 12
+"""Picks written out a page; runs.json has them all."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _measured(done: Sequence[Replayed], units: Sequence[Unit], names: Sequence[s
 
 
 def _store(ctx: Context, done: Sequence[Replayed], names: Sequence[str]) -> None:
-    """Tables, pictures and a page a round."""
+    """Tables and pictures of all units; a page a round of the first one."""
     curves = {n: np.array([d.judgement.curve for d in done if d.condition == n]) for n in names}
     outside = [[d.judgement.curve_nonessential for d in done if d.condition == n] for n in names]
     known = {
@@ -149,7 +151,12 @@ def _store(ctx: Context, done: Sequence[Replayed], names: Sequence[str]) -> None
     ctx.artifact("summary.csv", _summary(curves, known))
     ctx.artifact("curves.png", figures.curves(curves))
     ctx.artifact("bars.png", figures.bars(curves, known))
-    ctx.artifact("report.txt", _table(curves, known) + "\n" + _report(done, names))
+    first = min(d.unit.index for d in done)
+    ctx.artifact("report.txt", _table(curves, known) + "\n" + _notes(done, first))
+    for replayed in done:
+        if replayed.unit.index == first and replayed.condition != BASELINE:
+            for name, page in _pages(replayed):
+                ctx.artifact(name, page)
 
 
 def _pick_rows(done: Replayed) -> list[dict[str, Any]]:
@@ -206,21 +213,26 @@ def _sd(values: Any) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def _report(done: Sequence[Replayed], names: Sequence[str]) -> str:
-    """Pages of the first unit: every round of every picker but the baseline."""
-    first = min(d.unit.index for d in done)
-    pages = [f"- {note}" for note in next(d.notes for d in done if d.unit.index == first)]
-    for name in names[1:]:
-        replayed = next(d for d in done if (d.unit.index, d.condition) == (first, name))
-        library, hits = replayed.screen.library, replayed.screen.true_hits()
-        pages.append(f"# {name} on {library.name}, unit {first}\n\nTask: {library.task or 'not given'}\n")
-        for batch, ratio in zip(replayed.loop.asked, replayed.judgement.curve, strict=True):
-            found = [g for g in batch.genes if hits[library.position[g]]]
-            pages.append(round_page(batch, name, found, float(ratio)))
-    pages.append(
-        "A pick is a suggestion and a hit flag is no mechanism; these numbers describe this screen.\n"
-    )
-    return "\n".join(pages)
+def _notes(done: Sequence[Replayed], first: int) -> str:
+    """What the first unit's screen was asked, what its features say of themselves, and what the numbers are not."""
+    shown = next(d for d in done if d.unit.index == first)
+    lines = [
+        f"Screen {shown.screen.library.name}; task: {shown.screen.library.task or 'not given'}",
+        *shown.notes,
+    ]
+    lines.append("A pick is a suggestion and a hit flag is no mechanism; these numbers describe this screen.")
+    return "\n".join([*lines, ""])
+
+
+def _pages(done: Replayed) -> Iterator[tuple[str, str]]:
+    """(file name, text) of every round of one loop."""
+    hits, position = done.screen.true_hits(), done.screen.library.position
+    for batch, ratio in zip(done.loop.asked, done.judgement.curve, strict=True):
+        found = [g for g in batch.genes if hits[position[g]]]
+        yield (
+            f"{done.condition}-round{batch.round:02d}.txt",
+            round_page(batch, done.condition, found, float(ratio), SHOWN_PICKS),
+        )
 
 
 def _ticks(ctx: Context, group: int, groups: int) -> Callable[[int, int], None]:

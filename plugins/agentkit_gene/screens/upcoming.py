@@ -140,6 +140,4 @@ def _store(ctx: Context, loop: ClosedLoop, picker: str, unit: Unit, baseline: bo
             "note": batch.note,
         }
         ctx.artifact(f"evidence-u{unit.index}.json", content)
-        ctx.artifact(
-            f"report-u{unit.index}.txt", round_page(batch, picker, None, None, shown=len(batch.picks))
-        )
+        ctx.artifact(f"round{batch.round:02d}-u{unit.index}.txt", round_page(batch, picker))

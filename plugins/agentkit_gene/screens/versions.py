@@ -3,4 +3,4 @@
 SIMULATION = "screen:sim/1"
 """Raised whenever the same options give another simulated screen."""
 
-TOOLS = "2"
+TOOLS = "3"
