@@ -42,7 +42,10 @@ def main() -> None:
     parser.add_argument("--screens", nargs="*", default=list(SINGLE_SCREENS))
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument(
-        "--pickers", nargs="*", default=list(PICKERS), help="only these (no bars unless all run)"
+        "--pickers",
+        nargs="*",
+        default=list(PICKERS),
+        help="only these; bars and figures need random, the default and its three peers",
     )
     parser.add_argument(
         "--kept", type=Path, default=None, help="folder of finished runs: a stopped benchmark goes on"
@@ -51,7 +54,7 @@ def main() -> None:
     found: dict[str, dict[str, Run]] = {}
     for name in args.screens:
         found[name] = table(name, args.units, args.pickers, args.kept)
-    if set(args.pickers) != set(PICKERS):
+    if not {"random", *PEERS, "prior+ens"} <= set(args.pickers):
         return
     met = [line for name in args.screens for line in floors(name, found[name])]
     if args.many:
