@@ -175,6 +175,9 @@ def on_front(rows: Sequence[Mapping[str, Any]]) -> list[bool]:
     return [not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in at) for a in at]
 
 
+_LABELS = {"uniform": "bits", "mixed": "size asked for"}
+
+
 def _figure(rows: list[dict[str, Any]]) -> Any:
     """Left: size against rise, with the front. Right: what was predicted against what was measured. Means over units."""
     from matplotlib.figure import Figure
@@ -191,13 +194,15 @@ def _figure(rows: list[dict[str, Any]]) -> Any:
     for kind, marker in (("uniform", "s"), ("mixed", "o")):
         mine = [p for p in points if p["allocation"].startswith(kind)]
         measured, predicted = ([p[f"{m}_rise"] for p in mine] for m in ("measured", "predicted"))
-        sizes.scatter([p["size_ratio"] for p in mine], measured, marker=marker, label=kind)
+        sizes.scatter(
+            [p["size_ratio"] for p in mine], measured, marker=marker, label=f"{kind} ({_LABELS[kind]})"
+        )
         rises.scatter(predicted, measured, marker=marker, label=kind)
     for p in points:
-        label = p["allocation"].rpartition(":")[2]
-        sizes.annotate(
-            label, (p["size_ratio"], p["measured_rise"]), (4, 4), textcoords="offset points", fontsize=7
-        )
+        kind, label = p["allocation"].replace("@", ":").split(":")
+        below = (4, -9) if kind == "mixed" else (4, 4)  # the two kinds often share a point
+        at = (p["size_ratio"], p["measured_rise"])
+        sizes.annotate(label, at, below, textcoords="offset points", fontsize=7)
     both = [p[m] for p in points for m in ("predicted_rise", "measured_rise")]
     rises.plot([min(both), max(both)], [min(both), max(both)], color="0.6", zorder=0, label="equal")
     for axes in (sizes, rises):
@@ -205,6 +210,7 @@ def _figure(rows: list[dict[str, Any]]) -> Any:
         axes.set_yscale("symlog", linthresh=1e-3)
         axes.legend(fontsize=8)
     rises.set_xscale("symlog", linthresh=1e-3)
+    rises.tick_params(axis="x", labelrotation=45)
     sizes.set_xlabel("size against 8 bits a weight")
     rises.set_xlabel("rise of the loss, predicted")
     return figure

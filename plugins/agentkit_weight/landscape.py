@@ -53,7 +53,9 @@ def run(params: Landscape, units: Sequence[Unit], ctx: Context) -> Measurements:
                 table.add(unit, BASELINE, "barrier", 0.0)
                 table.add(unit, "path", "barrier", float(losses.max() - max(losses[0], losses[-1])))
             if done == 0 and not np.isnan(losses).any():
-                ctx.artifact("landscape.png", _figure(at, losses, marks))
+                ctx.artifact(
+                    "landscape.png", _figure(at, losses, marks, _UNITS[params.directions], unit.index)
+                )
             ctx.progress(done + 1, len(units))
     ctx.artifact("landscape.csv", rows)
     return table.build()
@@ -188,20 +190,33 @@ def _names(params: Landscape, at: Sequence[float]) -> list[tuple[str, dict[str, 
     ]
 
 
-def _figure(at: Sequence[float], losses: NDArray[np.float64], marks: NDArray[np.float64] | None) -> Any:
+_UNITS = {
+    "random": "filter norms",
+    "path_pca": "distance in the weights",
+    "between": "0: adapter, 1: the other one",
+}
+
+
+def _figure(
+    at: Sequence[float],
+    losses: NDArray[np.float64],
+    marks: NDArray[np.float64] | None,
+    measure: str,
+    unit: int,
+) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
     if losses.ndim == 1:
         axes.plot(at, losses, marker=".")
-        axes.set_xlabel("distance along the direction")
-        axes.set_ylabel("loss")
+        axes.set_xlabel(f"along the direction ({measure})")
+        axes.set_ylabel(f"loss (unit {unit})")
     else:
         drawn = axes.contourf(at, at, losses.T, levels=20)
-        figure.colorbar(drawn, label="loss")
-        axes.set_xlabel("a")
-        axes.set_ylabel("b")
-        if marks is not None:
-            axes.plot(marks[:, 0], marks[:, 1], marker="o", color="white")
+        figure.colorbar(drawn, label=f"loss (unit {unit})")
+        axes.set_xlabel(f"a ({measure})")
+        axes.set_ylabel(f"b ({measure})")
+        path = np.zeros((1, 2)) if marks is None else marks
+        axes.plot(path[:, 0], path[:, 1], marker="o", color="white")  # ends at the subject itself
     return figure

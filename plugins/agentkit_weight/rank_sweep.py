@@ -107,6 +107,7 @@ def _figure(curve: list[dict[str, Any]], params: RankSweep) -> Any:
         axes.plot(ranks, losses.mean(1), marker="o", label=method)
         axes.fill_between(ranks, losses.min(1), losses.max(1), alpha=0.2)
     axes.set_xscale("log", base=2)
+    axes.set_xticks(list(params.ranks), [str(r) for r in params.ranks], minor=False)
     axes.set_xlabel("rank of the adapter")
     axes.set_ylabel("test loss (band: least and greatest unit)")
     if curve:

@@ -101,12 +101,21 @@ def noise_rises(subject: Subject, sites: list[str], size: float, draws: int, cle
 def _figure(rows: list[dict[str, Any]]) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 0.4 * len(rows) + 1.5), layout="constrained")
+    names = list(dict.fromkeys(row["condition"] for row in rows))
+    shown = [_over_units([row["noise_rise"] for row in rows if row["condition"] == name]) for name in names]
+    figure = Figure(figsize=(8, 0.3 * len(names) + 1.5), layout="constrained")
     axes = figure.subplots()
-    values = [row["noise_rise"] for row in rows]
-    errors = [[v["value"] - v["low"] for v in values], [v["high"] - v["value"] for v in values]]
-    names = [f"unit {row['unit']} {row['condition']}" for row in rows]
-    axes.barh(names, [v["value"] for v in values], xerr=errors)
-    axes.set_xlabel("rise of the loss under relative weight noise (95 % interval over draws)")
-    axes.invert_yaxis()
+    errors = [[value - low for value, low, _ in shown], [high - value for value, _, high in shown]]
+    axes.barh(names, [value for value, _, _ in shown], xerr=errors, capsize=2)
+    over = "units" if len(rows) > len(names) else "draws"
+    axes.set_xlabel(f"rise of the loss under weight noise (95 % interval over {over})")
+    axes.set_ylim(len(names) - 0.5, -0.5)
     return figure
+
+
+def _over_units(rises: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
+    """Mean and ends of its interval: over the units, or over the draws of the only one."""
+    if len(rises) == 1:
+        return rises[0]["value"], rises[0]["low"], rises[0]["high"]
+    mean, low, high, _ = interval([rise["value"] for rise in rises])
+    return mean, low, high
