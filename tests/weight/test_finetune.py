@@ -83,6 +83,7 @@ def test_strength_zero_is_the_baseline_bit_for_bit_after_a_full_training(ctx: Fa
     assert len(table.conditions) == 24
     for condition in table.conditions:
         assert columns(table, condition) == columns(table, "baseline"), condition
+    assert len({row["adapter_sha256"] for row in ctx.artifacts["cost.json"]["rows"]}) == 1
 
 
 def test_every_method_is_not_the_baseline_at_its_default_strength(ctx: FakeContext):

@@ -69,6 +69,34 @@ def test_units_do_not_depend_on_each_other_and_the_model_keeps_every_bit(
         assert all(tool.metric(name).contains(v, slack=1e-9) for v in values[np.isfinite(values)])
 
 
+@pytest.mark.parametrize(("tool", "params"), CASES, ids=[f"{t.name} {i}" for i, (t, _) in enumerate(CASES)])
+def test_a_half_precision_model_is_measured_and_keeps_every_bit(tool: Tool, params: dict[str, Any]):
+    ctx = FakeContext({"tiny:": tiny_encoder(torch.bfloat16), "letters:": tiny_data()})
+    before = weights_sha256(ctx.targets["tiny:"].model)
+    assert len(run(tool, ctx, **params)) > 0
+    assert weights_sha256(ctx.targets["tiny:"].model) == before
+
+
+@pytest.mark.parametrize(("tool", "params"), CASES, ids=[f"{t.name} {i}" for i, (t, _) in enumerate(CASES)])
+def test_an_exception_in_the_middle_leaves_no_hook_and_no_changed_bit(
+    tool: Tool, params: dict[str, Any], ctx: FakeContext, monkeypatch: pytest.MonkeyPatch
+):
+    model = ctx.targets["tiny:"].model
+    before, calls = weights_sha256(model), itertools.count()
+    plain = model.encoder.layer[2].forward
+
+    def fails_late(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == 12:  # after the training, before the tool is done
+            raise ZeroDivisionError
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(model.encoder.layer[2], "forward", fails_late)
+    with pytest.raises(ZeroDivisionError):
+        run(tool, ctx, **params)
+    assert weights_sha256(model) == before
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
 @pytest.fixture
 def adapters(ctx: FakeContext) -> list[str]:
     """Names of three saved adapters: plain LoRA of two units, and MGPO."""

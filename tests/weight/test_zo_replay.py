@@ -12,7 +12,7 @@ from agentkit_weight.errors import LogMismatchError, ReplicaDivergedError
 from agentkit_weight.finetune_tool import finetune
 from agentkit_weight.zo_log import ZoLog
 from agentkit_weight.zo_replay_tool import zo_replay
-from tests.weight.kit import FakeContext, as_bytes, tiny_data, tiny_encoder, units
+from tests.weight.kit import FakeContext, as_bytes, tiny_data, tiny_encoder, units, weights_sha256
 
 ZO = {"steps": 9, "objective": "f1", "eps": 0.05, "lr": 0.01, "workers": 3, "rank": 2}
 PARAMS = {
@@ -56,7 +56,9 @@ def test_base_weights_and_log_alone_give_the_trained_model_back(trained):
 
 def test_dropping_a_worker_is_a_branch_and_the_audit_counts_its_bytes(trained):
     ctx, _, log = trained
+    before = weights_sha256(ctx.targets["tiny:"].model)
     table = replay(ctx, log, drop_workers=[2], only_workers=[0])
+    assert weights_sha256(ctx.targets["tiny:"].model) == before
     assert table.conditions == ("baseline", "replay", "drop:2", "only:0")
     weights = {n: ctx.artifacts[f"weights-{n}.safetensors"] for n in table.conditions}
     site = next(iter(weights["replay"]))
