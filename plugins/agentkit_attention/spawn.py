@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from agentkit_attention.spared import Tile, spare
+from agentkit_attention.stand_in import put_in_place
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor, nn
 
@@ -45,13 +47,13 @@ class RowPlan:
         starts: first row of each condition.
         total: rows after the last block that appends.
         tile: most rows that a block works on at once, a multiple of B; None for all.
-        now: first row and number of rows that the running block works on.
+        tile_now: what the running block works on; None between blocks.
     """
 
     def __init__(self, n_items: int, first_block: Sequence[int], tile: int | None = None) -> None:
         self.n_items = n_items
         self.tile = tile
-        self.now = (0, n_items)
+        self.tile_now: Tile | None = None
         order = sorted(range(len(first_block)), key=lambda c: first_block[c])
         self.starts = [0] * len(first_block)
         self._rows_at: dict[int, int] = {}
@@ -82,24 +84,24 @@ class RowPlan:
         return torch.arange(n_rows, device=device) % self.n_items
 
 
-def spawn_hooks(model: nn.Module, blocks: Sequence[str], plan: RowPlan) -> list[Callable[[], None]]:
-    """Register the hooks that let rows grow block by block; returns what removes them."""
-    undo: list[Callable[[], None]] = []
-    for number, path in enumerate(blocks):
+def spawn_hooks(
+    model: nn.Module, attentions: dict[str, list[str]], plan: RowPlan, read: int | None = None
+) -> Iterator[Callable[[], None]]:
+    """Register the hooks that let rows grow block by block; yields what removes each.
+
+    Args:
+        model: left untouched once everything is removed.
+        attentions: paths of the attention modules of each block, blocks in the order they run.
+        plan: when rows are appended.
+        read: how many last tokens are read after the last block; None for all.
+    """
+    for number, (path, inside) in enumerate(attentions.items()):
         block = model.get_submodule(path)
         hook = _BlockHook(block, plan.rows_after(number - 1), plan.rows_after(number), plan)
-        undo.append(block.register_forward_pre_hook(hook, with_kwargs=True).remove)
-        own = block.__dict__.get("forward")
-        block.__dict__["forward"] = _Tiled(block.forward, hook, plan)
-        undo.append(partial(_give_back, block, own))
-    return undo
-
-
-def _give_back(block: nn.Module, own: Callable[..., Any] | None) -> None:
-    """Take the stand-in away; a forward that a tool had put on the instance comes back."""
-    del block.__dict__["forward"]
-    if own is not None:
-        block.__dict__["forward"] = own
+        yield block.register_forward_pre_hook(hook, with_kwargs=True).remove
+        last = number == len(attentions) - 1 and len(inside) == 1
+        yield put_in_place(block, _Tiled(block.forward, hook, plan, read if last else None))
+        yield from spare(block, [model.get_submodule(name) for name in inside], plan)
 
 
 class _Tiled:
@@ -108,15 +110,24 @@ class _Tiled:
     A block that is handed anything that remembers (a key-value cache) gets all rows in one call, as ever.
     """
 
-    def __init__(self, forward: Callable[..., Any], hook: _BlockHook, plan: RowPlan) -> None:
-        self.forward, self.hook, self.plan = forward, hook, plan
+    def __init__(
+        self, forward: Callable[..., Any], hook: _BlockHook, plan: RowPlan, read: int | None
+    ) -> None:
+        self.forward, self.hook, self.plan, self.read = forward, hook, plan, read
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._run(args, kwargs)
+        finally:
+            self.plan.tile_now = None
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         rows = self.hook.rows_out
         tiles = self.plan.tiles(rows) if self._may_be_cut(args, kwargs) else [(0, rows)]
         parts = []
         for start, stop in tiles:
-            self.plan.now = (start, stop - start)
+            distinct = max(0, self.hook.rows_in - start) + self.plan.n_items
+            self.plan.tile_now = Tile(start, stop - start, distinct, self.read)
             if len(tiles) == 1:
                 return self.forward(*args, **kwargs)
             cut = [

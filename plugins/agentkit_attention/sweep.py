@@ -192,6 +192,22 @@ class _Job:
     def _blocks(self) -> list[str]:
         return list(dict.fromkeys(s.block for s in self.sweep.table.sites))
 
+    def _attentions(self) -> dict[str, list[str]]:
+        """Paths of the attention modules of each block."""
+        modules: dict[str, list[str]] = {}
+        for site in self.sweep.table.sites:
+            modules.setdefault(site.block, []).append(site.key.module)
+        return modules
+
+    def _read_tokens(self, last_block: str) -> int | None:
+        """How many last tokens of the last block a language model's head was told to read; None for all."""
+        stack, _, number = last_block.rpartition(".")
+        blocks = self.sweep.model.get_submodule(stack)
+        if not number.isdigit() or int(number) + 1 != len(list(blocks.children())):
+            return None
+        told = self.inputs.get("logits_to_keep")
+        return told if isinstance(told, int) and told > 0 else None
+
     def _first_block(self, condition: Condition, blocks: list[str]) -> int:
         return min(blocks.index(h.site.block) for h in condition.heads)
 
@@ -204,7 +220,9 @@ class _Job:
         plan = RowPlan(self.n_items, [self._first_block(c, blocks) for c in conditions], self._tile())
         edits = [Edit(c, h, plan.starts[i], self.n_items) for i, c in enumerate(conditions) for h in c.heads]
         with contextlib.ExitStack() as cleanup:
-            for undo in spawn_hooks(self.sweep.model, blocks, plan):
+            for undo in spawn_hooks(
+                self.sweep.model, self._attentions(), plan, self._read_tokens(blocks[-1])
+            ):
                 cleanup.callback(undo)
             output = self._pass(edits, plan)
         values = self.collect(output, plan.items(plan.total, "cpu"))
@@ -233,11 +251,12 @@ class _Job:
             rows = call.out.shape[0]
             if plan is None:
                 return edit if rows == self.n_items else on_all_rows(edit, call)
-            start, expected = plan.now
-            if rows != expected:
+            tile = plan.tile_now
+            if tile is None or rows != tile.rows:
                 raise CannotSpawnError(f"{call.site.module} sees {rows} rows")
-            inside = start <= edit.start < start + rows
-            return replace(edit, start=edit.start - start) if inside else None
+            tile.attended = True
+            inside = tile.start <= edit.start < tile.start + rows
+            return replace(edit, start=edit.start - tile.start) if inside else None
 
         model = self.sweep.model
         output = edited_pass(
