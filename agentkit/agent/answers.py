@@ -36,7 +36,13 @@ def explore_answer(run: Run, table: Measurements, tool: Tool, *, family: bool = 
         "metrics": {
             m: _metric_answer(table, tool, m, family_p(run, m) if family else None) for m in table.metrics
         },
+        **({"not_measured": missing} if (missing := not_measured(table, tool)) else {}),
     }
+
+
+def not_measured(table: Measurements, tool: Tool) -> list[str]:
+    """Declared metrics that a tool left out with these params."""
+    return [m.name for m in tool.metrics if m.name not in table.metrics]
 
 
 def _metric_answer(

@@ -414,8 +414,17 @@ class Toolbox:
 
 
 def _pilot(explored: Run, spec: Spec) -> NDArray[np.float64] | None:
-    """Explored differences of the contrast, for planning only."""
+    """Explored differences of the contrast, for planning only.
+
+    Raises:
+        ParamError: the tool does not measure the metric with these params.
+    """
     table = explored.measurements()
+    if spec.metric not in table.metrics:
+        raise ParamError(
+            f"{spec.tool}: {spec.metric} is not measured with these params ({explored.ref} measured "
+            f"{', '.join(table.metrics)}); the tool's description says what it needs"
+        )
     differences = table.differences(spec.metric, spec.contrast)
     differences = differences[np.isfinite(differences)]
     return differences if len(differences) >= PROBE_UNITS else None

@@ -288,16 +288,25 @@ def _at_input(session: Session, projection: Projection, module: nn.Module, args:
 
 def _at_output(session: Session, projection: Projection, module: nn.Module, args: Any, output: Any) -> Any:
     new = _edited(session, projection, output[0] if isinstance(output, tuple) else output)
-    if new is None:
-        return None
-    return (new, *output[1:]) if isinstance(output, tuple) else new
+    if new is None or not isinstance(output, tuple):
+        return new
+    replaced: Any = output
+    if hasattr(output, "_fields"):  # a named tuple, whose fields the model reads by name
+        return replaced._replace(**{replaced._fields[0]: new})
+    return (new, *output[1:])
 
 
-def _edited(session: Session, projection: Projection, joined: Tensor) -> Tensor | None:
-    """Path 4: `joined` [rows, queries, heads * dim] as head outputs, and back."""
-    out = joined.reshape(*joined.shape[:2], projection.heads, -1).transpose(1, 2)
+def _edited(session: Session, projection: Projection, joined: Any) -> Tensor | None:
+    """Path 4: `joined` [rows, …, heads * dim] as head outputs, and back; all axes between hold queries."""
+    if not isinstance(joined, torch.Tensor):
+        raise UnsupportedAttentionError(
+            f"{projection.module}: attention is written by hand and {projection.at} passes on "
+            f"{type(joined).__name__}s instead of head outputs, so its heads cannot be reached"
+        )
+    width = joined.shape[-1] // projection.heads
+    out = joined.reshape(joined.shape[0], -1, projection.heads, width).transpose(1, 2)
     new = session.deliver(
         projection.module,
         lambda site: AttentionCall(site, out, None, None, None, None, False, 1.0, "projection"),
     )
-    return None if new is None else new.transpose(1, 2).flatten(2)
+    return None if new is None else new.transpose(1, 2).reshape(joined.shape)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 import agentkit
-from agentkit import Context, Metric, Unit
+from agentkit import Context, Metric, Resources, Unit
 from agentkit_attention.technique_table import TEXT_TECHNIQUES, technique_info
 
 
@@ -90,6 +90,7 @@ METRICS = [
     metrics=METRICS,
     version="1",
     seconds_per_unit=2.0,
+    resources=Resources(memory=4 << 30),  # the pass may fill its memory_mb, and the model lies beside it
     atol=1e-6,
     any_device=True,
 )

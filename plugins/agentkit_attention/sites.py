@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from agentkit_attention.calls import AttentionCall, SiteKey
 
-HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "heads", "nhead")
+HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "heads", "nhead", "num_attn_heads")
 """Names under which hand-written attention keeps its number of heads."""
 
 OUTPUT_PROJECTIONS = (

@@ -62,7 +62,7 @@ def _spared(forward: Callable[..., Any], plan: RowPlan, *args: Any, **kwargs: An
             copies = (tile.rows - tile.distinct) // plan.n_items
             return torch.cat([out, out[-plan.n_items :].repeat(copies, *(1,) * (out.dim() - 1))])
     elif tile.attended and tile.read is not None and rows.dim() == 3:
-        out = forward(rows[:, -tile.read :])
+        out = forward(rows[:, -tile.read :].contiguous())
         if isinstance(out, torch.Tensor):
             return torch.nn.functional.pad(out, (0, 0, rows.shape[1] - out.shape[1], 0))
     return forward(rows)

@@ -329,3 +329,64 @@ def test_a_cache_is_never_cut_into_tiles(monkeypatch):
     monkeypatch.setattr(engine, "FEWEST_TOKENS", 1)
     tiled, _ = swept(model, table, inputs, "ablate", 1.0)
     assert (tiled - plain).abs().max() <= 1e-6 * plain.abs().max()
+
+
+def language_model(name):
+    """A tiny model with a head of its own, and a batch of it."""
+    import transformers as tf
+
+    torch.manual_seed(0)
+    shared = {"vocab_size": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "use_cache": False}
+    llama = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40}
+    if name == "gpt2":
+        model = tf.GPT2LMHeadModel(tf.GPT2Config(**shared, n_embd=24, n_layer=3, n_head=4))
+    else:
+        model = tf.LlamaForCausalLM(tf.LlamaConfig(**shared, **llama, num_key_value_heads=2))
+    return model.eval(), zoo.ids(3, 7)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("tile", [1, 1 << 20])
+def test_only_tokens_that_the_head_reads_are_worked_on_in_the_last_block(monkeypatch, name, tile):
+    from agentkit_attention import sweep as engine
+
+    monkeypatch.setattr(engine, "TILE_BYTES", tile)
+    monkeypatch.setattr(engine, "FEWEST_TOKENS", 1)
+    model, inputs = language_model(name)
+    inputs = {**inputs, "logits_to_keep": 2}
+    table = find_sites(model, lambda: model(**inputs))
+    mlp, seen = model.get_submodule(table.sites[-1].block).mlp, []
+    first = next(m for m in mlp.modules() if not list(m.children()))
+    plain, _ = swept(model, table, inputs, "identity", 0.5, engine="loop")
+    with first.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1])):
+        shared, trace = swept(model, table, inputs, "identity", 0.5, engine="spawn")
+    assert set(seen[2:]) == {2}  # after the two untouched passes
+    assert trace.engine == {"spawn": 1}
+    assert (shared - plain).abs().max() <= 1e-6 * plain.abs().max()
+    assert not any("forward" in m.__dict__ for m in model.modules())
+
+
+def test_projections_into_the_attention_of_equal_copies_are_computed_once():
+    model, inputs = zoo.tiny("llama")
+    table, rows = find_sites(model, lambda: model(**inputs)), []
+    project = model.layers[0].self_attn.q_proj
+    with project.register_forward_hook(lambda _m, _a, out: rows.append(len(out))):
+        inner = project.forward
+        worked = []
+        project.forward = lambda x: worked.append(len(x)) or inner(x)
+        swept(model, table, inputs, "ablate", 1.0, engine="spawn")
+    batch = worked[0]
+    assert rows[-1] == batch * (1 + 4)  # the untouched rows and a copy for each of four heads
+    assert worked[-1] == 2 * batch
+
+
+def test_a_collector_that_reads_what_was_left_out_is_found_out_and_served_by_the_loop():
+    model, inputs = language_model("gpt2")
+    inputs = {**inputs, "logits_to_keep": 1, "output_hidden_states": True}
+    table = find_sites(model, lambda: model(**inputs))
+    conditions = [Condition(h.name, (h,), "ablate", 1.0) for h in table.heads]
+    sweep = HeadSweep(model, table)
+    values = sweep.run(inputs, 3, conditions, lambda out, rows: out.hidden_states[-1])
+    assert sweep.trace.engine == {"loop": 1}
+    assert "untouched rows moved" in next(iter(sweep.trace.reasons))
+    assert (values[0] - model(**inputs).hidden_states[-1]).abs().max() == 0

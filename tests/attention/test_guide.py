@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+import agentkit
 from agentkit import Measurements
 from agentkit.errors import ParamError
 from agentkit_attention import image_scores
@@ -138,6 +139,14 @@ def test_sets_of_images_are_compared_with_the_real_ones_and_fd_needs_many(units,
     for metric in guide.metrics:
         if metric.name in table.metrics:
             assert all(metric.contains(v) for v in table.array(metric.name).ravel())
+
+
+def test_a_claim_on_a_distance_that_too_few_samples_leave_out_is_refused_up_front(tmp_path):
+    few = {"tool": "attention.guide", "params": {"sets": {"a": ["L1.H0"]}, "n": 8, "steps": 2}}
+    with agentkit.lab(f"sqlite:///{tmp_path}/l.db", workers="inline") as lab:
+        campaign = lab.campaign("few")
+        with pytest.raises(ParamError, match=r"fd is not measured with these params \(R1 measured judge"):
+            lab.register(campaign, **few, condition="a", metric="fd", direction="less", sesoi=0.5, null=0.0)
 
 
 def test_frechet_distance_of_equal_and_shifted_sets():

@@ -89,3 +89,14 @@ def test_a_model_without_attention_says_so(name):
     model, inputs = zoo.tiny(name)
     with pytest.raises(UnsupportedAttentionError, match="no attention was seen"):
         find_sites(model, lambda: model(**inputs))
+
+
+def test_head_outputs_that_travel_in_a_tuple_are_refused_by_name():
+    import transformers
+
+    torch.manual_seed(0)
+    model = transformers.IBertModel(transformers.IBertConfig(**zoo.BERT)).eval()
+    with pytest.raises(
+        UnsupportedAttentionError, match=r"encoder\.layer\.0\.attention\.self.*cannot be reached"
+    ):
+        find_sites(model, lambda: model(**zoo.ids()))

@@ -348,6 +348,37 @@ DIFFUSION = {
     ),
 }  # fmt: skip
 
+TEXT |= {
+    "reformer": (
+        "ReformerModel", "ReformerConfig",
+        {
+            "vocab_size": 64, "hidden_size": 24, "num_attention_heads": 4, "attention_head_size": 6, "hash_seed": 1,
+            "attn_layers": ["local", "lsh"], "axial_pos_embds": False, "max_position_embeddings": 64,
+            "local_attn_chunk_length": 4, "lsh_attn_chunk_length": 4, "num_buckets": 2, "feed_forward_size": 32,
+            "is_decoder": False, "use_cache": False,
+        },
+        lambda: {"input_ids": ids(3, 8)["input_ids"]},
+    ),
+    "codegen": (
+        "CodeGenModel", "CodeGenConfig",
+        SPECIAL | {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "n_positions": 64, "use_cache": False},
+        ids,
+    ),
+    "xglm": (
+        "XGLMModel", "XGLMConfig",
+        SPECIAL | {"d_model": 24, "num_layers": 2, "attention_heads": 4, "ffn_dim": 32, "use_cache": False}, ids,
+    ),
+    "deepseekv2": (
+        "DeepseekV2Model", "DeepseekV2Config",
+        LLAMA | {
+            "num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4,
+            "v_head_dim": 6, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+            "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "n_shared_experts": 1,
+        },
+        ids,
+    ),
+}  # fmt: skip
+
 REFUSED = {
     "convbert": ("ConvBertModel", "ConvBertConfig", BERT | {"embedding_size": 24}, ids),
     "squeezebert": ("SqueezeBertModel", "SqueezeBertConfig", BERT | {"embedding_size": 24}, ids),

@@ -44,7 +44,7 @@ class Effect:
 def candidates(
     step: Mapping[str, Any], explored: Mapping[str, Any], *, sign: int | None = None
 ) -> list[dict[str, Any]]:
-    """Arguments of `register` for what one exploration suggests, most promising first.
+    """Arguments of `register` for what one exploration suggests, most promising first; none where it left the metric out.
 
     Args:
         step: the explore step: tool, params, and what matters to the user (`metric`, `sesoi`).
@@ -52,9 +52,9 @@ def candidates(
         sign: the direction asked for; that of harm when None.
     """
     name = step.get("metric") or next(iter(explored["metrics"]))
-    table = explored["metrics"][name]
-    effects = effects_of(table)
-    if not effects:
+    table = explored["metrics"].get(name)
+    effects = effects_of(table) if table else []
+    if not table or not effects:
         return []
     sesoi = step.get("sesoi") or default_sesoi(table)
     sign = sign or harmful_sign(table, effects)

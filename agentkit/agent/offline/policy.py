@@ -40,11 +40,15 @@ def next_action(steps: Sequence[Mapping[str, Any]], events: Sequence[Event]) -> 
         step = steps[len(explored)]
         args = {"tool": step["tool"], "params": dict(step.get("params") or {}), "units": step.get("units", 8)}
         return Action("explore", {**args, **({"family_p": True} if step.get("family_p") else {})})
-    return from_claims_to_report(_wanted(steps, explored), events)
+    return from_claims_to_report(_wanted(steps, explored), events, notes=_not_measured(steps, explored))
 
 
 def from_claims_to_report(
-    claims: Sequence[Mapping[str, Any]], events: Sequence[Event], *, exact: bool = False
+    claims: Sequence[Mapping[str, Any]],
+    events: Sequence[Event],
+    *,
+    exact: bool = False,
+    notes: Sequence[str] = (),
 ) -> Action | Finish:
     """Register the claims, confirm them in batches, report, and summarise.
 
@@ -52,6 +56,7 @@ def from_claims_to_report(
         claims: arguments of `register`, in order.
         events: calls answered so far, in order.
         exact: keep each claim as it is, also where the campaign could not see its effect (then it is not frozen).
+        notes: further lines of the summary.
     """
     edited = _edited(claims, events)
     for claim in claims:
@@ -67,7 +72,7 @@ def from_claims_to_report(
     if not reports:
         return Action("report", {})
     summary = _summary(reports[-1], events)
-    return Finish("\n".join([*summary, *_unseen(events, exact=exact), f"({SIGNATURE})"]))
+    return Finish("\n".join([*summary, *_unseen(events, exact=exact), *notes, f"({SIGNATURE})"]))
 
 
 def _wanted(steps: Sequence[Mapping[str, Any]], explored: Sequence[Event]) -> list[dict[str, Any]]:
@@ -77,6 +82,15 @@ def _wanted(steps: Sequence[Mapping[str, Any]], explored: Sequence[Event]) -> li
             if claim not in claims:
                 claims.append(claim)
     return claims
+
+
+def _not_measured(steps: Sequence[Mapping[str, Any]], explored: Sequence[Event]) -> list[str]:
+    """Metrics that a step asks for and its tool left out with the step's params."""
+    return [
+        f"not measured: {step['metric']} by {step['tool']} with these params; its description says what the metric needs"
+        for step, event in zip(steps, explored, strict=False)
+        if event.result and step.get("metric") in event.result.get("not_measured", ())
+    ]
 
 
 def _edited(claims: Sequence[Mapping[str, Any]], events: Sequence[Event]) -> list[Any]:

@@ -80,8 +80,8 @@ def table_of(look: Look, metric: str) -> Mapping[str, Any]:
 def telling_metric(request: Request, looks: Sequence[Look]) -> str:
     """The metric to go by: the user's own; else the tool's first, unless another tells the effects far better.
 
-    Only outcomes in a range count: no displacement from the untouched target (a metric with a fixed baseline), which
-    any perturbation moves. How well a metric tells is the size of its effects over their standard errors, both as
+    No displacement from the untouched target counts (a metric with a fixed baseline), which any perturbation moves; and
+    only outcomes in a range are compared with a first one that was measured. How well a metric tells is the size of its effects over their standard errors, both as
     root mean squares over the conditions of the first look.
     """
     first = request.claim.metric
@@ -94,7 +94,12 @@ def telling_metric(request: Request, looks: Sequence[Look]) -> str:
         return first
     if not request.card.metric(first).is_bounded_outcome:
         return first
-    told = {m.name: _tells(table_of(looks[0], m.name)) for m in request.card.metrics if m.is_bounded_outcome}
+    in_a_range = bool(table_of(looks[0], first))
+    told = {
+        m.name: _tells(table_of(looks[0], m.name))
+        for m in request.card.metrics
+        if (m.is_bounded_outcome if in_a_range else m.baseline is None)
+    }
     best = max(told, key=lambda name: told[name], default=first)
     return best if told.get(best, 0.0) > FAR_BETTER * told.get(first, 0.0) else first
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from agentkit.agent.offline.candidates import Effect, claims_of, effects_of
+from agentkit.agent.offline.events import Event, Finish
 from agentkit.agent.offline.planner import _with_metric
+from agentkit.agent.offline.policy import next_action
 from agentkit.agent.offline.request import Request, understand
 from agentkit.agent.offline.schemas import read_cards
 from agentkit.agent.offline.strategy import Look, better_half, next_look, telling_metric, union
@@ -216,6 +218,23 @@ def test_the_metric_gone_by_is_said_with_the_reason(installed: Any) -> None:
     assert note == ["judged by accuracy, since recall_at_1 is not measured with these params"]
     _, note = _with_metric(request, [Look({}, 4, answer_of(recall_at_1=dull, accuracy=sharp))])
     assert "far more clearly than in recall_at_1" in note[0]
+
+
+def test_where_the_first_metric_is_not_measured_one_without_a_range_may_tell_most(installed: Any) -> None:
+    request = request_of("Which heads of SmolLM2 does next-word prediction depend on?", installed)
+    names = ["L0.H0", "L0.H1"]
+    dull = {"conditions": names, "mean": [-0.02, 0.0], "se": [0.01, 0.01]}
+    sharp = {"conditions": names, "mean": [0.5, 0.0], "se": [0.01, 0.01]}
+    assert telling_metric(request, [Look({}, 4, answer_of(accuracy=dull, nll=sharp, js=sharp))]) == "nll"
+
+
+def test_a_metric_that_a_step_asks_for_and_its_tool_leaves_out_is_said() -> None:
+    step = {"tool": "attention.guide", "params": {}, "metric": "fd"}
+    answer = {**answer_of(judge={"conditions": ["a"], "mean": [0.1], "se": [0.1]}), "not_measured": ["fd"]}
+    explored = Event("explore", {"tool": "attention.guide"}, answer)
+    end = next_action([step], [explored, Event("report", {}, {})])
+    assert isinstance(end, Finish)
+    assert "not measured: fd by attention.guide" in end.text
 
 
 def test_pairs_are_claimed_each_in_its_own_direction_where_neither_is_better(installed: Any) -> None:
