@@ -66,7 +66,7 @@ def draw(ctx: curve_files.Files, params: Bounds, table: Measurements, metrics: S
     ctx.artifact("bounds.json", rows)
     ctx.artifact(
         "bounds.svg",
-        curve_files.draw_sizes(table, METRICS, params.methods, params.eps, f"radius (L{params.norm})"),
+        curve_files.draw_sizes(table, metrics, params.methods, params.eps, f"radius (L-{params.norm})"),
     )
 
 

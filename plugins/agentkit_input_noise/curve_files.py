@@ -207,19 +207,22 @@ def draw_band(
 
 
 def draw_sizes(
-    table: Measurements, metrics: Sequence[str], kinds: Sequence[str], sizes: Sequence[float], axis: str
+    table: Measurements, metrics: Sequence[Metric], kinds: Sequence[str], sizes: Sequence[float], axis: str
 ) -> str:
     """One panel a metric: its level from baseline over all sizes, the kinds side by side, as SVG text."""
     names = {kind: [BASELINE, *(name_of(kind, s) for s in sorted(sizes))] for kind in kinds}
     with svg_figure(len(metrics)) as (panels, text):
         for axes, metric in zip(panels, metrics, strict=True):
             for colour, kind in zip(COLOURS, kinds, strict=False):
-                columns = [table.column(metric, name) for name in names[kind]]
+                columns = [table.column(metric.name, name) for name in names[kind]]
+                means, half = (np.array([f(c) for c in columns]) for f in (np.mean, t_half_width))
+                low, high = ((means + sign * half).clip(metric.low, metric.high) for sign in (-1, 1))
                 axes.errorbar(
-                    [0, *sorted(sizes)], [c.mean() for c in columns], yerr=[t_half_width(c) for c in columns],
-                    fmt="o-", ms=3.5, lw=1.2, color=colour, label=f"{kind} (mean, 95 % over units)",
+                    [0, *sorted(sizes)], means, yerr=[means - low, high - means], fmt="o-", ms=3.5, lw=1.2,
+                    color=colour, label=f"{kind} (mean, 95 % over units)",
                 )  # fmt: skip
-            axes.set(xlabel=axis, ylabel=metric)
+            axes.locator_params(axis="x", nbins=5)
+            axes.set(xlabel=axis, ylabel=metric.name)
     return text.getvalue()
 
 

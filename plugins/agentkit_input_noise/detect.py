@@ -186,5 +186,5 @@ def draw(ctx: curve_files.Files, params: Detect, table: Measurements, metrics: S
     ])  # fmt: skip
     ctx.artifact(
         "detection.svg",
-        curve_files.draw_sizes(table, METRICS, (params.attack, *CONTROLS), params.eps, "L-inf size"),
+        curve_files.draw_sizes(table, metrics, (params.attack, *CONTROLS), params.eps, "L-inf size"),
     )
