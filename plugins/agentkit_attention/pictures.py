@@ -146,10 +146,11 @@ def heat_map(conditions: Sequence[Condition], effect: NDArray[np.float64], metri
     for i, head in enumerate(heads):
         if abs(effect[:, i].mean()) > 2 * standard_error(effect[:, i]) > 0:
             axis.plot(head.head, head.site.layer, "k.", markersize=3)
-    axis.set(xlabel="head", ylabel="layer", xticks=range(width), yticks=range(layers))
+    axis.set(ylabel="layer", xticks=range(width), yticks=range(layers))
+    axis.set_xlabel("head (dot: beyond two standard errors)")
     stable = rank_stability(effect)
     note = "" if np.isnan(stable) else f", rank stability {stable:.2f}"
-    axis.set_title(f"change of {metric}, {len(effect)} units (exploratory{note})", fontsize=8)
-    figure.colorbar(image, ax=axis)
+    axis.set_title(f"{len(effect)} units (exploratory{note})", fontsize=8)
+    figure.colorbar(image, ax=axis, label=f"change of {metric}")
     figure.tight_layout()
     return figure
