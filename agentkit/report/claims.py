@@ -29,7 +29,12 @@ ESTIMATE = {
 
 
 def claim_line(finding: Finding) -> Inline:
-    """What is claimed, in words: metric, comparison, direction and by how much."""
+    """What is claimed, in words: metric, comparison, direction, by how much, and in which setting if that tells it apart."""
+    words = _claim(finding)
+    return text(*words, f" ({finding.setting})") if finding.setting else words
+
+
+def _claim(finding: Finding) -> Inline:
     if finding.direction == "equivalent":
         return _within(finding)
     if finding.test == "sharp":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentkit.errors import StatsError
@@ -70,6 +70,8 @@ class Finding:
     """Units, and log e after so many of them."""
     unadjusted: tuple[float | None, float | None]
     """C(alpha): the interval this hypothesis would have alone, not adjusted for selection."""
+    setting: str = ""
+    """The params that tell it from another claim of the same words: `budget "passes"`."""
 
     @property
     def is_open(self) -> bool:
@@ -166,7 +168,23 @@ def read_findings(campaign: Campaign) -> tuple[Finding, ...]:
     An open one is `inconclusive`, reason `open`, whatever its units so far would say: nobody has closed it.
     """
     verdicts = {row.hypothesis: row for row in campaign.verdicts()}
-    return tuple(_finding(campaign, h, verdicts.get(h.id)) for h in campaign.hypotheses())
+    return told_apart([_finding(campaign, h, verdicts.get(h.id)) for h in campaign.hypotheses()])
+
+
+def told_apart(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings, each with its setting: params in which claims of the same words differ."""
+    return tuple(
+        replace(f, setting=_setting(f, [g for g in findings if _words(g) == _words(f)])) for f in findings
+    )
+
+
+def _words(finding: Finding) -> tuple[object, ...]:
+    return finding.tool, finding.metric, finding.contrast, finding.direction, finding.null, finding.targets
+
+
+def _setting(finding: Finding, alike: Sequence[Finding]) -> str:
+    names = [n for n, value in finding.params.items() if any(f.params.get(n) != value for f in alike)]
+    return ", ".join(f"{n} {json.dumps(finding.params[n], ensure_ascii=False)}" for n in sorted(names))
 
 
 def read_facts(campaign: Campaign) -> Facts:

@@ -94,3 +94,14 @@ def test_a_long_condition_loses_its_middle_and_keeps_what_it_is_compared_with():
     short = short_contrast(long, 30)
     assert len(short) <= 30 and short.startswith("KO:") and short.endswith(" − baseline") and "…" in short
     assert plain(compared(long)).count("G") == 80
+
+
+def test_claims_of_the_same_words_are_told_apart_by_the_params_that_differ():
+    from agentkit.report.facts import told_apart
+
+    epochs = replace(CLAIM, params={"budget": "epochs", "r": 8})
+    passes = replace(CLAIM, params={"budget": "passes", "r": 8})
+    other = replace(CLAIM, params={"budget": "passes", "r": 4}, metric="another")
+    found = told_apart([epochs, passes, other])
+    assert [f.setting for f in found] == ['budget "epochs"', 'budget "passes"', ""]
+    assert plain(claim_line(found[1])) == f'{plain(claim_line(passes))} (budget "passes")'
