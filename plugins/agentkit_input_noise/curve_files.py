@@ -180,17 +180,19 @@ def draw(curves: Sequence[dict[str, dict[str, Curve]]], sweeps: Sequence[Sweep])
 
 def draw_heat(table: Measurements, sweep: Sweep, kinds: Sequence[str]) -> str:
     """Mean level of every kind (rows) at every strength (columns), numbers written in, as SVG text."""
-    metric, strengths = sweep.metrics[0].name, sorted(sweep.strengths)
-    grid = np.array([[table.column(metric, sweep.name(k, s)).mean() for s in strengths] for k in kinds])
+    metric, strengths = sweep.metrics[0], sorted(sweep.strengths)
+    grid = np.array([[table.column(metric.name, sweep.name(k, s)).mean() for s in strengths] for k in kinds])
+    low = grid.min() if metric.low is None else metric.low
+    high = grid.max() if metric.high is None else metric.high
     with svg_figure(1) as (panels, text):
         axes = panels[0]
-        axes.imshow(grid, aspect="auto", cmap="viridis", vmin=0, vmax=1)
+        axes.imshow(grid, aspect="auto", cmap="viridis", vmin=low, vmax=high)
         axes.set_xticks(range(len(strengths)), [f"{s:.3g}" for s in strengths])
         axes.set_yticks(range(len(kinds)), kinds, fontsize=7)
-        axes.set(xlabel=sweep.axis, title=f"mean {metric}")
+        axes.set(xlabel=sweep.axis, title=f"mean {metric.name}")
         for (row, column), level in np.ndenumerate(grid):
-            axes.text(column, row, f"{level:.2f}", ha="center", va="center", fontsize=7,
-                      color="black" if level > 0.5 else "white")  # fmt: skip
+            axes.text(column, row, f"{level:.3g}", ha="center", va="center", fontsize=7,
+                      color="black" if level > (low + high) / 2 else "white")  # fmt: skip
     return text.getvalue()
 
 

@@ -1,13 +1,14 @@
 """Files of a whole run are made from the ledger, however its units were spread over jobs."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
 
 import agentkit
 from agentkit.errors import AgentkitError
-from agentkit_input_noise import slot_table
+from agentkit_input_noise import curve_files, slot_table
 from agentkit_input_noise.commands import app
 from agentkit_input_noise.figures import KERNELS
 
@@ -81,3 +82,20 @@ def test_the_table_of_noisy_slot_filling_has_a_row_for_each_kind_with_its_paired
     assert rows[0]["lost"] == pytest.approx(0.15)
     assert rows[0]["lost_half_width_95"] < rows[0]["noisy_half_width_95"]
     assert "a+b=0.4" in slot_table.draw_table(rows)
+
+
+def test_a_map_is_coloured_over_the_range_of_its_metric():
+    units = [agentkit.Unit(index=i, seed=i) for i in range(2)]
+    sweep = curve_files.Sweep(["a", "b", "c"], [0.1], [agentkit.Metric("return", 0, 500)])
+
+    def drawn(*levels):
+        names = ["baseline", "a=0.1", "b=0.1", "c=0.1"]
+        table = agentkit.Measurements.from_array(units, names, "return", [[500, *levels]] * 2)
+        return curve_files.draw_heat(table, sweep, sweep.kinds)
+
+    def picture(svg):
+        return re.search(r'base64,([^"]*)"', svg)[1]
+
+    falling = drawn(490, 250, 10)
+    assert picture(falling) != picture(drawn(500, 500, 500))
+    assert all(f">{level}<" in falling for level in (490, 250, 10))
