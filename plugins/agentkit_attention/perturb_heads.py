@@ -48,7 +48,7 @@ class PerturbHeads(agentkit.Params):
     typo_rate: Annotated[
         float, Field(ge=0, le=1, description="share of a query's characters hit by typos")
     ] = 0.2
-    memory_mb: Annotated[int, Field(ge=64, le=65536, description="memory for one shared pass, MiB")] = 2048
+    memory_mb: Annotated[int, Field(ge=64, le=65536, description="memory for one shared pass, MiB")] = 1024
 
     @property
     def strengths(self) -> tuple[float, ...]:
@@ -90,7 +90,7 @@ METRICS = [
     metrics=METRICS,
     version="1",
     seconds_per_unit=2.0,
-    resources=Resources(memory=4 << 30),  # the pass may fill its memory_mb, and the model lies beside it
+    resources=Resources(memory=3 << 30),  # the pass may fill its memory_mb, and the model lies beside it
     atol=1e-6,
     any_device=True,
 )
