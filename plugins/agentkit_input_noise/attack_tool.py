@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import agentkit
 from agentkit import Context, Metric, Params, Resources, Unit
@@ -28,6 +28,10 @@ class Attack(Params):
             "gradient_shift: moved straight along the gradient by an L2 distance"
         ),
     ] = "pgd"
+    backend: Annotated[
+        Literal["native", "art"],
+        Field(description="who runs fgsm and pgd; art: the Adversarial Robustness Toolbox"),
+    ] = "native"
     eps: Annotated[Strengths, Field(description="radii in pixel units of [0, 1]")] = (
         0.02,
         0.05,
@@ -47,6 +51,12 @@ class Attack(Params):
     learn: Annotated[
         int, Field(ge=10, le=10_000, description="train images that uap learns from, per unit")
     ] = 300
+
+    @model_validator(mode="after")
+    def _art_knows_it(self) -> Self:
+        if self.backend == "art" and self.kind not in ("fgsm", "pgd"):
+            raise ValueError(f"backend 'art' runs fgsm and pgd; {self.kind} needs backend 'native'")
+        return self
 
     @property
     def norm_of_eps(self) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from agentkit import BASELINE, Measurements
 from agentkit.errors import ParamError
-from agentkit_input_noise import attacks, classify, curve_files, picture_files
+from agentkit_input_noise import art_attacks, attacks, classify, curve_files, picture_files
 from agentkit_input_noise.addresses import draw as draw_items
 from agentkit_input_noise.attacks import Ball, InputGradient
 from agentkit_input_noise.images import measured_size, write_strength
@@ -117,6 +117,8 @@ def perturbed(
         learnt = attacks.universal(gradient, x.to(device), y.to(device), ball, step=step, generator=stream)
         gradient.require_felt()
         moved = (images + learnt.cpu()).clamp(0, 1)
+    elif params.backend == "art":
+        moved = art_attacks.attacked(params, gradient, images, labels, ball, step, stream, device)
     else:
         moved = by_gradient(params, gradient, images, labels, ball, step, stream, device)
     size = eps if params.norm_of_eps == "inf" else attacks.largest_change(images, moved)

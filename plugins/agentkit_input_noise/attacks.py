@@ -79,6 +79,15 @@ class InputGradient:
         outputs: Tensor = self._classifier(x)
         return outputs
 
+    def logits_of_frozen(self, x: Tensor) -> Tensor:
+        """The same, with nothing but the input left to have a gradient."""
+        if not isinstance(self._classifier, nn.Module):
+            return self.logits(x)
+        named = [*self._classifier.named_parameters(), *self._classifier.named_buffers()]
+        frozen = {name: value.detach() for name, value in named}
+        outputs: Tensor = torch.func.functional_call(self._classifier, frozen, (x,))
+        return outputs
+
     def __call__(self, x: Tensor, labels: Tensor) -> Tensor:
         """Gradient of the summed cross-entropy, shape of x."""
         with torch.enable_grad():
@@ -114,12 +123,8 @@ class InputGradient:
                 for name, module in self._classifier.named_modules()
                 if name and not any(True for _ in module.children())
             ]
-            named = [*self._classifier.named_parameters(), *self._classifier.named_buffers()]
-            frozen = {
-                name: value.detach() for name, value in named
-            }  # so that only the input's gradient is seen
             with torch.enable_grad():
-                torch.func.functional_call(self._classifier, frozen, (x.detach().requires_grad_(),))
+                self.logits_of_frozen(x.detach().requires_grad_())
             for hook in hooks:
                 hook.remove()
         where = "the classifier is no torch module or detaches its input"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from agentkit.errors import ParamError
+from agentkit.errors import MissingExtraError, ParamError
 from agentkit_input_noise import attacks
 from agentkit_input_noise.attack_tool import noise_attack
 from agentkit_input_noise.attacks import Ball, InputGradient
@@ -182,6 +182,33 @@ def test_a_target_without_gradient_is_refused_and_the_module_named(run):
 def test_a_callable_that_detaches_is_refused(run, digits_net):
     with pytest.raises(NotDifferentiableError, match="no torch module or detaches"):
         run(model=lambda x: digits_net(x.detach()))
+
+
+@pytest.mark.parametrize(("kind", "norm"), [("pgd", "inf"), ("pgd", "2"), ("fgsm", "inf")])
+def test_art_as_the_backend_attacks_as_hard_within_its_ball_and_leaves_everything_as_it_was(
+    run, digits_net, units, kind, norm
+):
+    pytest.importorskip("art", reason="the extra `art` is not installed")
+    params = {**PARAMS, "eps": [0.5 if norm == "2" else 0.1], "kind": kind, "norm": norm, "steps": 10}
+    before, random_state = copy.deepcopy(digits_net.state_dict()), np.random.get_state()[1].copy()  # noqa: NPY002
+    ours, theirs = run(params), run({**params, "backend": "art"})
+    name = f"{kind}={params['eps'][0]}"
+    size = theirs.column("linf" if norm == "inf" else "l2", name)
+    assert (size <= params["eps"][0] + 1e-5).all()
+    assert np.abs(ours.column("accuracy", name) - theirs.column("accuracy", name)).max() <= 0.1
+    assert theirs == run({**params, "backend": "art"})
+    assert theirs.select(units=[units[1].index]) == run({**params, "backend": "art"}, on=units[1:2])
+    assert all(torch.equal(v, before[k]) for k, v in digits_net.state_dict().items())
+    assert all(p.grad is None for p in digits_net.parameters())
+    assert (np.random.get_state()[1] == random_state).all()  # noqa: NPY002
+
+
+def test_art_is_refused_for_what_it_does_not_run_and_named_when_absent(run, monkeypatch):
+    with pytest.raises(ParamError, match="backend 'art' runs fgsm and pgd; uap needs backend 'native'"):
+        noise_attack.parse({**PARAMS, "kind": "uap", "backend": "art"})
+    monkeypatch.setitem(__import__("sys").modules, "art.attacks.evasion", None)
+    with pytest.raises(MissingExtraError, match=r"agentkit-perturb\[art\]"):
+        run({**PARAMS, "backend": "art"})
 
 
 @pytest.mark.slow  # two attacks of 20 steps on 500 digits, 10 CPU s
