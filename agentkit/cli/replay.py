@@ -11,6 +11,7 @@ from agentkit.agent.replay import replay as replay_units
 from agentkit.cli.output import emit
 from agentkit.errors import ConfigError
 from agentkit.ledger import Ledger
+from agentkit.ledger.places import artifacts_folder
 from agentkit.plugins import load_plugins
 from agentkit.workers import WorkersConfig, open_executor
 
@@ -65,8 +66,6 @@ def replay_hypothesis(store: str, hypothesis: str, *, units: int, workers: str, 
 
 def export_store(store: str, folder: Path, *, as_json: bool) -> None:
     """Write an RO-Crate of the store."""
-    from agentkit.laboratory import artifacts_folder
-
     with Ledger(store, readonly=True) as ledger:
         artifacts = artifacts_folder(ledger.store.path)
         found = ledger.export(folder, artifacts=artifacts if artifacts.exists() else None)

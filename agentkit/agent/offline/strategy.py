@@ -81,8 +81,8 @@ def telling_metric(request: Request, looks: Sequence[Look]) -> str:
     """The metric to go by: the user's own; else the tool's first, unless another tells the effects far better.
 
     No displacement from the untouched target counts (a metric with a fixed baseline), which any perturbation moves; and
-    only outcomes in a range are compared with a first one that was measured. How well a metric tells is the size of its effects over their standard errors, both as
-    root mean squares over the conditions of the first look.
+    only outcomes in a range are compared with a first one that was measured. How well a metric tells is the size of its
+    effects over their standard errors, both as root mean squares over the conditions of the first look.
     """
     first = request.claim.metric
     if (
