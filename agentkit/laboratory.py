@@ -132,10 +132,8 @@ class Lab:
 
     def open_campaign(self, name: str) -> Campaign:
         """The campaign of that name as it was opened, or a new one with the defaults."""
-        known = next((c for c in self.ledger.campaigns() if c.key == name), None)
-        if known is None:
-            return self.campaign(name)
-        return self.campaign(name, alpha=known.alpha, max_hypotheses=known.max_hypotheses)
+        known = any(c.key == name for c in self.ledger.campaigns())
+        return self.ledger.reopen(name) if known else self.campaign(name)
 
     def explore(
         self,

@@ -115,7 +115,7 @@ class _Record:
         self._ledger = Ledger(store, readonly=True)
         for row in self._ledger.campaigns():
             if row.key == self._study.campaign.name:
-                return self._ledger.campaign(row.key, alpha=row.alpha, max_hypotheses=row.max_hypotheses)
+                return self._ledger.reopen(row.key)
         return None
 
     def __exit__(self, *exception: object) -> None:

@@ -6,10 +6,8 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from agentkit.cli.output import emit
-from agentkit.errors import LedgerError, unknown
 
 if TYPE_CHECKING:
-    from agentkit.ledger import Ledger
     from agentkit.ledger.session import Session
 
 SHOWN_CHARACTERS = 120
@@ -18,14 +16,15 @@ SHOWN_CHARACTERS = 120
 def diff_sessions(store: str, a: str, b: str, *, other_store: str | None, as_json: bool) -> bool:
     """Print where two sessions part; whether they are the same."""
     from agentkit.ledger import Ledger
+    from agentkit.ledger.sessions import find_stored
 
     with Ledger(store, readonly=True) as ledger:
-        one = _told(_session(ledger, a))
+        one = _told(find_stored(ledger, a))
         if other_store is None:
-            other = _told(_session(ledger, b))
+            other = _told(find_stored(ledger, b))
         else:
             with Ledger(other_store, readonly=True) as second:
-                other = _told(_session(second, b))
+                other = _told(find_stored(second, b))
     turns = [
         {"turn": i + 1, "place": place, a: then, b: now}
         for i in range(max(len(one["turns"]), len(other["turns"])))
@@ -39,18 +38,6 @@ def diff_sessions(store: str, a: str, b: str, *, other_store: str | None, as_jso
     found = {"a": one["id"], "b": other["id"], "same": not (heads or turns), "differences": [*heads, *turns]}
     emit(found, _text(found, a, b), as_json=as_json)
     return bool(found["same"])
-
-
-def _session(ledger: Ledger, id: str) -> Session:
-    from agentkit.ledger.sessions import find_session, list_sessions
-
-    campaigns = {row["id"]: row["campaign"] for row in list_sessions(ledger.store)}
-    fitting = [k for k in campaigns if k == id] or [k for k in campaigns if id and k.startswith(id)]
-    if len(fitting) != 1:
-        raise LedgerError(unknown("session", id, campaigns))
-    row = next(c for c in ledger.campaigns() if c.key == campaigns[fitting[0]])
-    campaign = ledger.campaign(row.key, alpha=row.alpha, max_hypotheses=row.max_hypotheses)
-    return find_session(campaign, fitting[0])
 
 
 def _told(session: Session) -> dict[str, Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agentkit.ledger.campaign import Campaign
+    from agentkit.ledger.ledger import Ledger
     from agentkit.ledger.store import Store
 
 CAMPAIGN = models.table(models.CampaignTable)
@@ -80,6 +81,22 @@ def find_session(campaign: Campaign, id: str) -> Session:
     row = _session_row(campaign.ledger.store, SESSION.c.id == fitting[0])
     assert row is not None  # noqa: S101 - it was listed
     return _of(campaign, row)
+
+
+def find_stored(ledger: Ledger, id: str) -> Session:
+    """A recorded session of any campaign of a ledger, by its id or a beginning of it, in capitals or not.
+
+    Raises:
+        LedgerError: none or several fit; near names are offered.
+    """
+    campaigns = {row["id"]: row["campaign"] for row in list_sessions(ledger.store)}
+    asked = id.casefold()
+    fitting = [k for k in campaigns if k.casefold() == asked] or [
+        k for k in campaigns if asked and k.casefold().startswith(asked)
+    ]
+    if len(fitting) != 1:
+        raise LedgerError(unknown("session", id, campaigns))
+    return find_session(ledger.reopen(campaigns[fitting[0]]), fitting[0])
 
 
 def list_sessions(store: Store) -> list[dict[str, Any]]:

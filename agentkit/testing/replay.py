@@ -15,9 +15,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from agentkit.agent.messages import restored, stored
 from agentkit.agent.names import from_wire
-from agentkit.errors import AgentkitError, LedgerError, unknown
+from agentkit.errors import AgentkitError
 from agentkit.ledger import Ledger
-from agentkit.ledger.sessions import find_session, list_sessions
+from agentkit.ledger.sessions import find_stored
 from agentkit.testing.anthropic_server import AnthropicServer
 from agentkit.testing.replies import Call, Reply, Usage
 from agentkit.testing.wire import messages_of, plain_text
@@ -89,13 +89,7 @@ def replay_stored(store: str | Path, session: str) -> Replayed:
     os.environ.setdefault("LANGSMITH_TRACING", "false")  # nothing leaves this machine
     with Ledger(store, readonly=True) as ledger:
         ledger.verify()
-        ids = {row["id"]: row["campaign"] for row in list_sessions(ledger.store)}
-        fitting = [i for i in ids if i == session] or [i for i in ids if session and i.startswith(session)]
-        if len(fitting) != 1:
-            raise LedgerError(unknown("session", session, ids))
-        row = next(c for c in ledger.campaigns() if c.key == ids[fitting[0]])
-        campaign = ledger.campaign(row.key, alpha=row.alpha, max_hypotheses=row.max_hypotheses)
-        return replay(find_session(campaign, fitting[0]))
+        return replay(find_stored(ledger, session))
 
 
 class _Record:

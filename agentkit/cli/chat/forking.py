@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from agentkit.agent.opening import new_session_id
 from agentkit.cli.output import emit
-from agentkit.errors import ConfigError, LedgerError, unknown
+from agentkit.errors import ConfigError
 from agentkit.ledger import Ledger
-from agentkit.ledger.sessions import find_session, list_sessions
+from agentkit.ledger.sessions import find_stored
 from agentkit.ledger.sessions import fork_session as forked
 
 if TYPE_CHECKING:
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 def fork_session(store: str, id: str, at: int | None, *, as_json: bool) -> None:
     """Fork at the answer of the planner's turn `at`, the newest unless said."""
     with Ledger(store) as ledger:
-        rows = list_sessions(ledger.store)
-        found = [r for r in rows if r["id"].upper().startswith(id.upper())]
-        if len(found) != 1:
-            raise LedgerError(unknown("session", id, [r["id"] for r in rows]))
-        row = next(c for c in ledger.campaigns() if c.key == found[0]["campaign"])
-        campaign = ledger.campaign(row.key, alpha=row.alpha, max_hypotheses=row.max_hypotheses)
-        session = find_session(campaign, found[0]["id"])
+        session = find_stored(ledger, id)
         new = forked(session, new_session_id(), _tip(session, at))
     text = f"{new.id} forked from {session.id}; go on with: agentkit chat --session {new.id} --store {store}"
     emit({"session": new.id, "parent": session.id, "at": at}, text, as_json=as_json)
